@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * The contract between the kernel half of Waybill and every redirect service, in any language:
+ * four socket options at one level. Nothing else is needed to be a redirect service; libwaybill
+ * is a convenience over what is declared here. docs/records.md specifies it for implementers.
+ *
+ * All integers are in host byte order unless a comment says otherwise.
+ */
+#ifndef WAYBILL_ABI_H
+#define WAYBILL_ABI_H
+
+#include <linux/types.h>
+
+/* The level for getsockopt(2) and setsockopt(2): the letters "WB". */
+#define SOL_WAYBILL 0x5742
+
+/*
+ * get, on the accepted socket: the records, an opaque blob of variable length.
+ * set, on the onward socket before connect(2): the blob that the accepted socket gave.
+ *
+ * get: ENOENT (connected, but nobody redirected it), ENOTCONN (listening, or not connected),
+ *      ERANGE (buffer too small: nothing is copied; WAYBILL_REDIRECT_INFO tells the size).
+ * set: EACCES (the caller is not the service that the records were issued to),
+ *      EBADMSG (malformed, truncated, edited or forged), EKEYEXPIRED (genuine, but too old),
+ *      EISCONN (connect was already called), EOPNOTSUPP (no policy is applied).
+ */
+#define WAYBILL_REDIRECT_RECORDS 1
+
+/*
+ * get: the bytes that the caller's own filter attached to this connection, 1 to 1,024 of them.
+ * ENODATA: redirected, but the filter attached none. EACCES: the caller's service did not
+ * redirect this connection. Else as above.
+ */
+#define WAYBILL_REDIRECT_CONTEXT 2
+
+/* get: struct waybill_info. ERANGE if the buffer is under the first version's 152 bytes. */
+#define WAYBILL_REDIRECT_INFO 3
+
+/* get: the address that the client asked for, as struct sockaddr_in or struct sockaddr_in6. */
+#define WAYBILL_ORIGINAL_DESTINATION 4
+
+/* The largest blob that WAYBILL_REDIRECT_RECORDS gives or takes, in bytes. */
+#define WAYBILL_RECORDS_MAX 2048
+
+/* The largest context, in bytes. */
+#define WAYBILL_CONTEXT_MAX 1024
+
+/* Hops in one set of records: at most, and unless the policy says otherwise. */
+#define WAYBILL_HOPS_MAX 16
+#define WAYBILL_HOPS_DEFAULT 8
+
+/* How a service stands to a connection with the hops h1..hn. */
+enum waybill_state {
+	WAYBILL_NOT_REDIRECTED = 0,		     /* n = 0 */
+	WAYBILL_REDIRECTED_BY_SELF = 1,		     /* hn is the service */
+	WAYBILL_REDIRECTED_BY_OTHER = 2,	     /* it is in none of h1..hn */
+	WAYBILL_PREVIOUSLY_REDIRECTED_BY_SELF = 3,   /* it is in h1..h(n-1), and not hn */
+};
+
+/* An address with its port. IPv4 is held as ::ffff:a.b.c.d, so both families compare alike. */
+struct waybill_address {
+	__u16 family;	  /* AF_INET (2) or AF_INET6 (10); a v4-mapped address is AF_INET */
+	__u16 port;	  /* network byte order */
+	__u32 scope_id;	  /* interface of a link-local IPv6 address, else 0 */
+	__u8 address[16]; /* network byte order */
+};
+
+/* A process as it was when it called connect(2). Ids are those of the initial namespaces. */
+struct waybill_process {
+	__u32 pid; /* the process (thread group), not the thread */
+	__u32 uid;
+	__u32 gid;
+	__u32 reserved;
+	__u64 cgroup; /* id of its cgroup2 cgroup: the inode number of the directory */
+	char comm[16];
+};
+
+/*
+ * What is known of one redirected connection. Later versions add fields at the end; a caller
+ * passes the size of the struct that it was compiled with and gets that part of it.
+ */
+struct waybill_info {
+	__u32 size;	    /* bytes filled in */
+	__u32 state;	    /* enum waybill_state, as seen by the caller's service */
+	__u32 hop_count;    /* services that the connection was redirected to, this one included */
+	__u32 service;	    /* id of the service that it was last redirected to */
+	__u32 filter;	    /* id of the filter that did */
+	__u32 records_size; /* bytes that WAYBILL_REDIRECT_RECORDS will give */
+	__u32 context_size; /* bytes that WAYBILL_REDIRECT_CONTEXT will give; 0: ENODATA */
+	__u32 reserved;
+	__u64 flow; /* names this redirected connection, unique until the next boot */
+	__u64 time; /* when it was redirected: nanoseconds of CLOCK_BOOTTIME */
+	struct waybill_address original_destination; /* what the client asked for */
+	struct waybill_process originator; /* the application at the start of the chain */
+	struct waybill_process client;	   /* who made this connection: the originator, or a service */
+};
+
+#endif

@@ -1,0 +1,268 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * The policy image: a whole policy compiled into one array of lines of 128 bytes, and the code
+ * that asks it. platform/ compiles an image beside the one in force; storing its map in the
+ * array of maps "policies" swaps it in, as one pointer, so no connection ever sees half of one.
+ * The same code runs in the eBPF programs and, for tests and `explain`, in user space.
+ *
+ * A value (an address, a port, a uid) is looked up in a table: a tree of lines, each with 32
+ * entries for five bits of the value, most significant first. An entry is either the number of
+ * a further line of the tree, or POLICY_LEAF with the number of a result line. A result line
+ * is a bitmap: bit f is set if filter f accepts this value. Filters are numbered in order of
+ * precedence, so the lowest bit that is set in all results decides. Every value has a leaf;
+ * the cost of a look-up grows with the bits that the policy tells apart, never with the number
+ * of its filters or prefixes.
+ *
+ * Line 0 is the header. A reference to line 0 means "nothing here".
+ */
+#ifndef WAYBILL_KERNEL_POLICY_H
+#define WAYBILL_KERNEL_POLICY_H
+
+#include <waybill/abi.h>
+
+#define POLICY_MAGIC 0x4c4f5057U /* "WPOL" */
+#define POLICY_LAYOUT 1
+#define POLICY_LINE 128
+#define POLICY_LINES_MAX (1U << 20) /* 128 MiB */
+#define POLICY_SERVICES_MAX 64
+#define POLICY_FILTERS_MAX 1024
+#define POLICY_WORDS (POLICY_FILTERS_MAX / 64)
+#define POLICY_NAME_MAX 40 /* with the terminating zero */
+
+#define POLICY_LEAF 0x80000000U
+#define POLICY_STRIDE 5
+#define POLICY_FANOUT (1U << POLICY_STRIDE)
+
+enum policy_action { POLICY_PERMIT = 1, POLICY_BLOCK = 2, POLICY_REDIRECT = 3 };
+enum policy_when_down { POLICY_DOWN_BLOCK = 0, POLICY_DOWN_PASS = 1 };
+
+/* A hash of 64-bit keys: buckets lines of eight cells, probed in order of cells, one line only. */
+struct policy_hash {
+	__u32 first;   /* line of bucket 0; 0 if the hash is empty */
+	__u32 buckets; /* a power of two */
+};
+
+struct policy_cell {
+	__u64 key; /* never 0 */
+	__u32 value;
+	__u32 value2;
+};
+
+struct policy_header {
+	__u32 magic;
+	__u16 layout;
+	__u16 hop_limit;
+	__u32 generation; /* counts the policies applied to this instance */
+	__u32 lines;
+	__u16 services;
+	__u16 filters;
+	__u16 words; /* words of a bitmap that can have bits set: ceil(filters / 64) */
+	__u16 reserved;
+	__u64 records_expire; /* nanoseconds */
+	__u64 applied;	      /* when: nanoseconds of CLOCK_REALTIME */
+	__u32 service_line;   /* of the first service; then one line each, in order of weight */
+	__u32 filter_line;    /* of the first two filters; then two in a line, in order of precedence */
+	__u32 tcp, udp;	      /* result lines of the protocol */
+	/* Roots of tables, as in an entry. The first four give filters' result lines. */
+	__u32 remote4, remote6, remote_port, user;
+	__u32 service_user;	    /* uid -> line whose first word has the services it may be */
+	struct policy_hash cgroups; /* id -> value: filters' result line, value2: services' line */
+	__u32 cgroup_none;	    /* filters' result line of a process in none of these cgroups */
+	__u32 cgroup_none_services; /* services' line of such a process */
+	__u32 cgroup_levels; /* bit n: some named cgroup is n levels below the root of cgroup2 */
+	struct policy_hash ids;	      /* service id -> value: its slot */
+	struct policy_hash endpoints; /* 1 + TCP port, host byte order -> value: a slot with it */
+	__u32 source_line;	      /* path of the policy file, zero-terminated, for people */
+};
+
+/* A service's slot is its place in the order of weights: 0 sees connections first. */
+struct policy_service {
+	__u32 id;
+	__u32 weight;
+	__u16 tcp_port, udp_port; /* network byte order; 0: none */
+	__u8 when_down;
+	__u8 has4, has6; /* whether it has an endpoint of the family */
+	__u8 reserved;
+	__u32 first_filter, filters; /* its filters stand together */
+	__u8 address4[4], address6[16];
+	char name[POLICY_NAME_MAX];
+	__u8 unused[44];
+};
+
+struct policy_filter {
+	__u32 id;
+	__u16 slot; /* of its service */
+	__u8 action;
+	__u8 reserved;
+	__u32 context; /* key into the map "contexts", 0 for none */
+	__u32 context_size;
+	__u32 weight;
+	__u32 unused;
+	char name[POLICY_NAME_MAX];
+};
+
+_Static_assert(sizeof(struct policy_header) <= POLICY_LINE, "the header is one line");
+_Static_assert(sizeof(struct policy_service) == POLICY_LINE, "a service is one line");
+_Static_assert(sizeof(struct policy_filter) == POLICY_LINE / 2, "two filters are one line");
+_Static_assert(sizeof(struct policy_cell) == 16, "eight cells are one line");
+
+
+/* Whoever includes this says how to get a line: NULL if there is none of that number. */
+static inline const void *policy_line(const void *image, __u32 line);
+
+#define POLICY_INLINE static inline __attribute__((always_inline))
+
+/* A value to look up, its most significant bit first, at the left of 128 bits. */
+struct policy_value {
+	__u64 high, low;
+};
+
+POLICY_INLINE struct policy_value policy_value32(__u32 value)
+{
+	return (struct policy_value){ .high = (__u64)value << 32 };
+}
+
+POLICY_INLINE struct policy_value policy_value16(__u16 value)
+{
+	return (struct policy_value){ .high = (__u64)value << 48 };
+}
+
+/* bits is a constant of the caller: the width of the values in this table. Returns a line. */
+POLICY_INLINE __u32 policy_table_find(const void *image, __u32 root, struct policy_value value,
+				      int bits)
+{
+	__u32 entry = root;
+	int level;
+
+	for (level = 0; level < (bits + POLICY_STRIDE - 1) / POLICY_STRIDE; level++) {
+		const __u32 *node;
+
+		if (entry & POLICY_LEAF)
+			break;
+		node = policy_line(image, entry);
+		if (!node)
+			return 0;
+		entry = node[value.high >> (64 - POLICY_STRIDE)];
+		value.high = value.high << POLICY_STRIDE | value.low >> (64 - POLICY_STRIDE);
+		value.low <<= POLICY_STRIDE;
+	}
+	return entry & POLICY_LEAF ? entry & ~POLICY_LEAF : 0;
+}
+
+/* The bucket of a key; the compiler of the image uses it too. */
+POLICY_INLINE __u32 policy_hash_bucket(__u64 key, __u32 buckets)
+{
+	return (__u32)((key * 0x9e3779b97f4a7c15ULL) >> 40) & (buckets - 1);
+}
+
+POLICY_INLINE const struct policy_cell *policy_hash_find(const void *image,
+							 const struct policy_hash *hash, __u64 key)
+{
+	const struct policy_cell *cell;
+	int i;
+
+	if (!hash->first)
+		return 0;
+	cell = policy_line(image, hash->first + policy_hash_bucket(key, hash->buckets));
+	if (!cell)
+		return 0;
+	for (i = 0; i < 8; i++)
+		if (cell[i].key == key)
+			return &cell[i];
+	return 0;
+}
+
+/* What a connection is matched by. */
+struct policy_query {
+	const struct waybill_address *remote;
+	__u32 protocol_line; /* header->tcp or header->udp */
+	__u32 uid;	     /* of the originator */
+	__u32 cgroup_line;   /* of the originator */
+};
+
+/*
+ * Sets result to the filters that match, and returns 1 if there are any. The conditions that
+ * rule most connections out come first, so that what no filter can match costs least.
+ */
+POLICY_INLINE int policy_match(const void *image, const struct policy_header *header,
+			       const struct policy_query *query, __u64 result[POLICY_WORDS])
+{
+	const __u64 *protocol, *remote, *port, *user, *cgroup;
+	const struct waybill_address *to = query->remote;
+	const __u8 *a = to->address;
+	struct policy_value value;
+	__u64 any = 0;
+	__u32 line;
+	int i;
+
+	if (!query->protocol_line || !query->cgroup_line)
+		return 0;
+	if (to->family == 2) {
+		value = policy_value32((__u32)a[12] << 24 | a[13] << 16 | a[14] << 8 | a[15]);
+		line = policy_table_find(image, header->remote4, value, 32);
+	} else {
+		value.high = __builtin_bswap64(*(const __u64 *)a);
+		value.low = __builtin_bswap64(*(const __u64 *)(a + 8));
+		line = policy_table_find(image, header->remote6, value, 128);
+	}
+	if (!line)
+		return 0;
+	remote = policy_line(image, line);
+	line = policy_table_find(image, header->remote_port,
+				 policy_value16(__builtin_bswap16(to->port)), 16);
+	if (!line || !remote)
+		return 0;
+	port = policy_line(image, line);
+	line = policy_table_find(image, header->user, policy_value32(query->uid), 32);
+	if (!line || !port)
+		return 0;
+	user = policy_line(image, line);
+	protocol = policy_line(image, query->protocol_line);
+	cgroup = policy_line(image, query->cgroup_line);
+	if (!user || !protocol || !cgroup)
+		return 0;
+	for (i = 0; i < POLICY_WORDS; i++) {
+		if (i >= header->words)
+			break;
+		result[i] = protocol[i] & remote[i] & port[i] & user[i] & cgroup[i];
+		any |= result[i];
+	}
+	return any != 0;
+}
+
+/* The first filter at or after "from" in result, or POLICY_FILTERS_MAX. */
+POLICY_INLINE __u32 policy_next(const __u64 result[POLICY_WORDS], __u32 from)
+{
+	__u32 i;
+
+	for (i = 0; i < POLICY_WORDS; i++) {
+		__u64 word = result[i];
+
+		if (i < from / 64)
+			continue;
+		if (i == from / 64)
+			word &= ~0ULL << from % 64;
+		if (word)
+			return i * 64 + __builtin_ctzll(word);
+	}
+	return POLICY_FILTERS_MAX;
+}
+
+POLICY_INLINE const struct policy_filter *
+policy_filter(const void *image, const struct policy_header *header, __u32 filter)
+{
+	const struct policy_filter *two;
+
+	if (filter >= header->filters)
+		return 0;
+	two = policy_line(image, header->filter_line + filter / 2);
+	return two ? two + filter % 2 : 0;
+}
+
+POLICY_INLINE const struct policy_service *
+policy_service(const void *image, const struct policy_header *header, __u32 slot)
+{
+	return slot < header->services ? policy_line(image, header->service_line + slot) : 0;
+}
+
+#endif

@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * What the eBPF programs keep, and platform/ reads: values of maps, counters, events.
+ * The maps themselves, with who writes and who deletes them, are in maps.h.
+ */
+#ifndef WAYBILL_KERNEL_STATE_H
+#define WAYBILL_KERNEL_STATE_H
+
+#include "../record/records.h"
+
+#define STATE_LAYOUT 1 /* of everything here: programs are upgraded in place only if it is equal */
+
+/* Settings that are not policy. One, written by platform/. */
+struct control {
+	__u32 layout;
+	__u32 reserved;
+	__u64 watch_until; /* CLOCK_BOOTTIME: programs report events until then; 0 for never */
+	__u64 netns;	   /* cookie of the namespace in which services' ports are theirs alone */
+	__u64 cgroup;	   /* id of the cgroup that the instance is attached to */
+	char cgroup_path[256]; /* of it, below the mount of cgroup2, for people */
+};
+
+#define KEYS 8
+
+struct key {
+	struct record_key key;
+	__u64 retired; /* CLOCK_BOOTTIME when another took its place; 0 for the current one */
+	__u32 id;      /* never 0 for a key that exists; its place in the ring is id % KEYS */
+	__u32 reserved;
+};
+
+/* The keys of the records' MAC. */
+struct key_ring {
+	__u32 current; /* id */
+	__u32 reserved;
+	struct key keys[KEYS];
+};
+
+struct context {
+	__u64 retired; /* CLOCK_BOOTTIME when it left the policy, 0 while it is in it */
+	__u32 size;
+	__u32 reserved;
+	__u8 bytes[WAYBILL_CONTEXT_MAX];
+};
+
+/* The parts of the records that came before the last hop. */
+struct history {
+	__u32 length; /* of parts, in bytes */
+	__u32 used;   /* a connection with these records was established: they are not for another */
+	struct records_summary summary;
+	__u64 parts[RECORDS_PARTS_MAX / 8];
+};
+
+/* On a client's socket, while and after a redirected connect. */
+struct connecting {
+	struct records_hop hop;
+	struct waybill_address target; /* where it was redirected to; family 0: it is not redirected */
+	__u32 hop_count;
+	__u32 reserved;
+};
+
+/* On an accepted socket, and on its way there. */
+struct accepted {
+	struct records_hop hop;
+	__u64 issued;
+	__u32 hop_count;
+	__u32 context_size;
+	__u32 history; /* whether there are parts before this hop */
+	__u32 reserved;
+};
+
+/* Connections under way, as both ends know them: the client is the one that connects. */
+struct handoff_key {
+	__u64 netns;
+	__u8 client[16], server[16]; /* IPv4 as ::ffff:a.b.c.d */
+	__u16 client_port, server_port; /* host byte order */
+	__u32 reserved;
+};
+
+/* Handoffs under way are counted by uid, in so many counters, so that no user can take them all. */
+#define HANDOFFS_MAX 131072
+#define HANDOFF_SHARES 4096
+#define HANDOFF_SHARE (HANDOFFS_MAX / 8)
+
+enum counter {
+	COUNT_REDIRECTED,	/* connects sent to a service */
+	COUNT_BLOCKED,		/* connects refused by a filter */
+	COUNT_PERMITTED,	/* connects that a filter let pass by a service */
+	COUNT_DOWN_PASSED,	/* a service was down, and passed over */
+	COUNT_DOWN_BLOCKED,	/* a service was down, and the connect refused */
+	COUNT_HOP_LIMIT,	/* connects refused with ELOOP */
+	COUNT_NO_RECORDS,	/* a service connected without records, and was kept from a loop */
+	COUNT_TO_SERVICE,	/* connects aimed at a service's own endpoint, left alone */
+	COUNT_HANDED_OVER,	/* records that reached an accepted socket */
+	COUNT_HANDOFF_FULL,	/* connects refused: the client's uid has its share under way */
+	COUNT_NO_MEMORY,	/* connects refused: no memory for their record */
+	COUNT_HANDOFF_LOST,	/* handoffs without memory for their record: accepted without one */
+	COUNT_RECORDS_SET,	/* records put on an onward socket */
+	COUNT_RECORDS_BAD,	/* EBADMSG */
+	COUNT_RECORDS_EXPIRED,	/* EKEYEXPIRED */
+	COUNT_RECORDS_FOREIGN,	/* EACCES */
+	COUNT_BIND_REFUSED,	/* somebody else tried to bind a service's port */
+	COUNT_EVENTS_LOST,	/* the event buffer was full */
+	COUNTERS
+};
+
+/* Counters of one service, by its id. */
+struct service_counters {
+	__u64 redirected;
+	__u64 down_passed, down_blocked;
+	__u64 no_records;
+};
+
+enum decision {
+	DECISION_NO_FILTER = 1, /* no filter matches */
+	DECISION_PERMIT,	/* every filter that decided says permit, or every service saw it */
+	DECISION_REDIRECT,
+	DECISION_BLOCK,
+	DECISION_DOWN_PASS,  /* service is down: on to the next */
+	DECISION_DOWN_BLOCK, /* service is down: refused */
+	DECISION_TO_SERVICE, /* aimed at a service's endpoint */
+	DECISION_HOP_LIMIT,
+	DECISION_NO_RECORDS, /* a service without records: it and those above are passed over */
+	DECISION_FULL,	     /* too many connections of this user are under way */
+	DECISION_NO_MEMORY,
+	DECISION_BIND_REFUSED,
+	DECISION_SEEN, /* a filter matches, but its service is in the records */
+};
+
+/* One decision, as monitor shows it. */
+struct event {
+	__u64 time; /* CLOCK_BOOTTIME */
+	__u64 flow; /* 0 if it was not redirected */
+	__u32 decision;
+	__u32 hop_count; /* before this decision */
+	__u32 service, filter; /* ids, 0 if none */
+	struct waybill_address destination;
+	struct waybill_process client;
+};
+
+/* What the flows iterator gives for each accepted socket: this, then history_length bytes. */
+struct flow_entry {
+	struct accepted accepted;
+	struct waybill_address client, server; /* of the redirected connection itself */
+	__u32 tcp_state;
+	__u32 history_length;
+	__u64 netns_inode;
+};
+
+_Static_assert(sizeof(struct connecting) <= 184, "fits the allocator's 256 bytes with its header");
+_Static_assert(sizeof(struct accepted) <= 184, "fits the allocator's 256 bytes with its header");
+
+#endif

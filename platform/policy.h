@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * A policy as its file says it: services, and the filters that send connections to them.
+ * policy_load() reads one from a file; policy_compile() makes the image that the kernel half
+ * asks (kernel/policy.h). Strings and arrays belong to the policy.
+ */
+#ifndef WAYBILL_PLATFORM_POLICY_H
+#define WAYBILL_PLATFORM_POLICY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include <waybill/abi.h>
+
+#include "../kernel/policy.h"
+
+/* One line for people: what is wrong, why, and how to mend it. Filled in by what fails. */
+struct message {
+	char text[1024];
+};
+
+struct range {
+	uint32_t from, to; /* both belong to it */
+};
+
+struct prefix {
+	uint8_t address[16]; /* IPv4: the last four bytes, after ::ffff */
+	uint8_t length;	     /* IPv4: 0 to 32 */
+	bool v4;
+};
+
+struct service_identity {
+	bool has_user;
+	uid_t user;
+	char *cgroup; /* path below the mount of cgroup2, as "/system.slice/dlp.service"; or NULL */
+};
+
+struct service {
+	char *name;
+	unsigned int line; /* in the file, 0 if it is not from a file */
+	uint32_t weight;
+	uint16_t tcp, udp; /* ports, host byte order; 0: none */
+	bool has4, has6;   /* endpoint address of the family */
+	uint8_t address4[4], address6[16]; /* 127.0.0.1 and ::1 for what comes from a file */
+	struct service_identity identity;
+	enum policy_when_down when_down;
+};
+
+struct filter {
+	char *name;
+	unsigned int line;
+	char *service; /* its name */
+	uint32_t weight;
+	bool tcp, udp;
+	struct prefix *remote; /* no conditions of a kind (count 0): any */
+	size_t remotes;
+	struct range *port;
+	size_t ports;
+	struct range *user;
+	size_t users;
+	char **cgroup; /* as in service_identity; with everything below them */
+	size_t cgroups;
+	enum policy_action action;
+	uint8_t *context;
+	size_t context_size;
+};
+
+struct policy {
+	char *source; /* path of the file, or what made it */
+	uint32_t hop_limit;
+	uint64_t records_expire; /* nanoseconds */
+	struct service *service; /* in the order of the file */
+	size_t services;
+	struct filter *filter;
+	size_t filters;
+	char **no_service; /* cgroups in which nobody is a service, whatever their user */
+	size_t no_services;
+};
+
+/*
+ * Reads and checks a policy file: schema, names, ranges, users, references between its parts.
+ * Cgroups are only checked for form here; whether they exist is asked when it is compiled.
+ * Returns 0 and a policy for policy_free(), or -EINVAL (the file is wrong), -ENOENT, -EACCES,
+ * -ENOMEM ... with "FILE:LINE: what (reason; mend)" in message.
+ */
+int policy_load(const char *path, struct policy **policy, struct message *message);
+void policy_free(struct policy *policy);
+
+/* What policy_compile() must be told of the instance that the image is for. */
+struct policy_target {
+	const char *cgroup_root; /* mount of cgroup2, as "/sys/fs/cgroup" */
+	uint32_t generation;
+	/*
+	 * The number of the context bytes in the instance's map "contexts"; called once for each
+	 * filter that has a context. Returns 0 and *number, or a negative errno and message.
+	 */
+	int (*context_number)(void *data, const void *bytes, size_t size, uint32_t *number,
+			      struct message *message);
+	void *data;
+};
+
+struct policy_image {
+	uint8_t (*line)[POLICY_LINE]; /* lines of them, aligned to 8 bytes; for free() */
+	size_t lines;
+};
+
+/*
+ * Compiles. A cgroup that does not exist is an error, since nothing could ever match it.
+ * Returns 0, or -EINVAL, -ENOENT, -E2BIG (says which limit, and by how much), -ENOMEM.
+ */
+int policy_compile(const struct policy *policy, const struct policy_target *target,
+		   struct policy_image *image, struct message *message);
+
+/* The id by which records name a service: the same on every host, for every policy. */
+uint32_t policy_service_id(const char *name);
+
+#endif
