@@ -36,10 +36,13 @@
 enum policy_action { POLICY_PERMIT = 1, POLICY_BLOCK = 2, POLICY_REDIRECT = 3 };
 enum policy_when_down { POLICY_DOWN_BLOCK = 0, POLICY_DOWN_PASS = 1 };
 
-/* A hash of 64-bit keys: buckets lines of eight cells, probed in order of cells, one line only. */
+/*
+ * A hash of 64-bit keys, eight cells a line. A key is in one of two cells (cuckoo hashing), so
+ * that looking it up has no loop, which the verifier would have to follow.
+ */
 struct policy_hash {
-	__u32 first;   /* line of bucket 0; 0 if the hash is empty */
-	__u32 buckets; /* a power of two */
+	__u32 first; /* line of cells 0 to 7; 0 if the hash is empty */
+	__u32 cells; /* a power of two, 8 at least */
 };
 
 struct policy_cell {
@@ -107,10 +110,25 @@ _Static_assert(sizeof(struct policy_filter) == POLICY_LINE / 2, "two filters are
 _Static_assert(sizeof(struct policy_cell) == 16, "eight cells are one line");
 
 
-/* Whoever includes this says how to get a line: NULL if there is none of that number. */
+/*
+ * Whoever includes this says how to get a line (NULL if there is none of that number), and how
+ * to call a step for 0, 1, ... until it returns 1, but at most "steps" times.
+ */
 static inline const void *policy_line(const void *image, __u32 line);
+#ifndef __bpf__
+static inline void policy_loop(__u32 steps, long (*step)(__u32, void *), void *data)
+{
+	for (__u32 i = 0; i < steps; i++)
+		if (step(i, data))
+			break;
+}
+#else
+#define policy_loop(steps, step, data) bpf_loop(steps, step, data, 0)
+#endif
 
 #define POLICY_INLINE static inline __attribute__((always_inline))
+/* Bounded loops stay loops: unrolled they would be too much for the verifier, or the compiler. */
+#define POLICY_LOOP _Pragma("GCC unroll 1")
 
 /* A value to look up, its most significant bit first, at the left of 128 bits. */
 struct policy_value {
@@ -134,6 +152,7 @@ POLICY_INLINE __u32 policy_table_find(const void *image, __u32 root, struct poli
 	__u32 entry = root;
 	int level;
 
+	POLICY_LOOP
 	for (level = 0; level < (bits + POLICY_STRIDE - 1) / POLICY_STRIDE; level++) {
 		const __u32 *node;
 
@@ -149,26 +168,30 @@ POLICY_INLINE __u32 policy_table_find(const void *image, __u32 root, struct poli
 	return entry & POLICY_LEAF ? entry & ~POLICY_LEAF : 0;
 }
 
-/* The bucket of a key; the compiler of the image uses it too. */
-POLICY_INLINE __u32 policy_hash_bucket(__u64 key, __u32 buckets)
+/* The first (0) or second (1) cell of a key; the compiler of the image uses it too. */
+POLICY_INLINE __u32 policy_hash_cell(__u64 key, int second, __u32 cells)
 {
-	return (__u32)((key * 0x9e3779b97f4a7c15ULL) >> 40) & (buckets - 1);
+	__u64 mixed = key * 0x9e3779b97f4a7c15ULL;
+
+	return (__u32)(second ? mixed >> 16 : mixed >> 40) & (cells - 1);
 }
 
 POLICY_INLINE const struct policy_cell *policy_hash_find(const void *image,
 							 const struct policy_hash *hash, __u64 key)
 {
-	const struct policy_cell *cell;
-	int i;
+	const struct policy_cell *line;
+	__u32 cell;
 
 	if (!hash->first)
 		return 0;
-	cell = policy_line(image, hash->first + policy_hash_bucket(key, hash->buckets));
-	if (!cell)
-		return 0;
-	for (i = 0; i < 8; i++)
-		if (cell[i].key == key)
-			return &cell[i];
+	cell = policy_hash_cell(key, 0, hash->cells);
+	line = policy_line(image, hash->first + cell / 8);
+	if (line && line[cell % 8].key == key)
+		return &line[cell % 8];
+	cell = policy_hash_cell(key, 1, hash->cells);
+	line = policy_line(image, hash->first + cell / 8);
+	if (line && line[cell % 8].key == key)
+		return &line[cell % 8];
 	return 0;
 }
 
@@ -180,20 +203,22 @@ struct policy_query {
 	__u32 cgroup_line;   /* of the originator */
 };
 
+/* The result lines of a query: a filter matches if its bit is set in each of them. */
+struct policy_match {
+	const __u64 *protocol, *remote, *port, *user, *cgroup;
+};
+
 /*
- * Sets result to the filters that match, and returns 1 if there are any. The conditions that
- * rule most connections out come first, so that what no filter can match costs least.
+ * Fills match in. Returns 0 if no filter can match. The conditions that rule most connections
+ * out come first, so that what no filter can match costs least.
  */
 POLICY_INLINE int policy_match(const void *image, const struct policy_header *header,
-			       const struct policy_query *query, __u64 result[POLICY_WORDS])
+			       const struct policy_query *query, struct policy_match *match)
 {
-	const __u64 *protocol, *remote, *port, *user, *cgroup;
 	const struct waybill_address *to = query->remote;
 	const __u8 *a = to->address;
 	struct policy_value value;
-	__u64 any = 0;
 	__u32 line;
-	int i;
 
 	if (!query->protocol_line || !query->cgroup_line)
 		return 0;
@@ -207,45 +232,70 @@ POLICY_INLINE int policy_match(const void *image, const struct policy_header *he
 	}
 	if (!line)
 		return 0;
-	remote = policy_line(image, line);
+	match->remote = policy_line(image, line);
 	line = policy_table_find(image, header->remote_port,
 				 policy_value16(__builtin_bswap16(to->port)), 16);
-	if (!line || !remote)
+	if (!line)
 		return 0;
-	port = policy_line(image, line);
+	match->port = policy_line(image, line);
 	line = policy_table_find(image, header->user, policy_value32(query->uid), 32);
-	if (!line || !port)
+	if (!line)
 		return 0;
-	user = policy_line(image, line);
-	protocol = policy_line(image, query->protocol_line);
-	cgroup = policy_line(image, query->cgroup_line);
-	if (!user || !protocol || !cgroup)
-		return 0;
-	for (i = 0; i < POLICY_WORDS; i++) {
-		if (i >= header->words)
-			break;
-		result[i] = protocol[i] & remote[i] & port[i] & user[i] & cgroup[i];
-		any |= result[i];
-	}
-	return any != 0;
+	match->user = policy_line(image, line);
+	match->protocol = policy_line(image, query->protocol_line);
+	match->cgroup = policy_line(image, query->cgroup_line);
+	return match->remote && match->port && match->user && match->protocol && match->cgroup;
 }
 
-/* The first filter at or after "from" in result, or POLICY_FILTERS_MAX. */
-POLICY_INLINE __u32 policy_next(const __u64 result[POLICY_WORDS], __u32 from)
+/*
+ * The place of the lowest bit of a word that is not 0. eBPF has no instruction for it: de Bruijn's.
+ */
+POLICY_INLINE __u32 policy_lowest_bit(__u64 word)
 {
-	__u32 i;
+	static const __u8 place[64] = {
+		0, 1, 48, 2, 57, 49, 28, 3, 61, 58, 50, 42, 38, 29, 17, 4,
+		62, 55, 59, 36, 53, 51, 43, 22, 45, 39, 33, 30, 24, 18, 12, 5,
+		63, 47, 56, 27, 60, 41, 37, 16, 54, 35, 52, 21, 44, 32, 23, 11,
+		46, 26, 40, 15, 34, 20, 31, 10, 25, 14, 19, 9, 13, 8, 7, 6,
+	};
 
-	for (i = 0; i < POLICY_WORDS; i++) {
-		__u64 word = result[i];
+	return place[((word & -word) * 0x03f79d71b4cb0a89ULL) >> 58];
+}
 
-		if (i < from / 64)
-			continue;
-		if (i == from / 64)
-			word &= ~0ULL << from % 64;
-		if (word)
-			return i * 64 + __builtin_ctzll(word);
-	}
-	return POLICY_FILTERS_MAX;
+struct policy_search {
+	const struct policy_match *match;
+	__u32 from; /* the first filter that counts */
+	__u32 found;
+};
+
+static long policy_search_word(__u32 i, void *data)
+{
+	struct policy_search *search = data;
+	const struct policy_match *match = search->match;
+	__u64 word;
+
+	if (i >= POLICY_WORDS)
+		return 1;
+	if (i < search->from / 64)
+		return 0;
+	word = match->protocol[i] & match->remote[i] & match->port[i] & match->user[i] &
+	       match->cgroup[i];
+	if (i == search->from / 64)
+		word &= ~0ULL << search->from % 64;
+	if (!word)
+		return 0;
+	search->found = i * 64 + policy_lowest_bit(word);
+	return 1;
+}
+
+/* The first filter at or after "from" that matches, or POLICY_FILTERS_MAX. */
+POLICY_INLINE __u32 policy_next(const struct policy_header *header,
+				const struct policy_match *match, __u32 from)
+{
+	struct policy_search search = { .match = match, .from = from, .found = POLICY_FILTERS_MAX };
+
+	policy_loop(header->words, policy_search_word, &search);
+	return search.found;
 }
 
 POLICY_INLINE const struct policy_filter *

@@ -48,6 +48,8 @@ struct history {
 	__u32 length; /* of parts, in bytes */
 	__u32 used;   /* a connection with these records was established: they are not for another */
 	struct records_summary summary;
+	struct waybill_process originator; /* of the first hop, as is */
+	__u64 originator_scope;		   /* its cgroup_scope */
 	__u64 parts[RECORDS_PARTS_MAX / 8];
 };
 
@@ -56,7 +58,7 @@ struct connecting {
 	struct records_hop hop;
 	struct waybill_address target; /* where it was redirected to; family 0: it is not redirected */
 	__u32 hop_count;
-	__u32 reserved;
+	__u32 context_size;
 };
 
 /* On an accepted socket, and on its way there. */

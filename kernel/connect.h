@@ -1,0 +1,365 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * The connect hook: who sees this connection next? It asks the policy, skips the services that
+ * the socket's records name, and rewrites the address to the endpoint of the first service left
+ * whose filter says so and whose listener is alive. One path for IPv4, IPv6 and v4-mapped.
+ */
+#ifndef WAYBILL_KERNEL_CONNECT_H
+#define WAYBILL_KERNEL_CONNECT_H
+
+#include "events.h"
+#include "identity.h"
+
+/* The walk along the filters that match, in order of precedence. */
+struct walk {
+	struct bpf_sock_addr *ctx;
+	const void *image;
+	const struct policy_header *header;
+	struct policy_match match;
+	__u64 seen; /* slots of services that are not to see it again */
+	__u32 next; /* the filter to go on with */
+	__u32 decision; /* of the walk: enum decision */
+	__u32 filter;	/* that decided */
+	__u32 reserved;
+	struct event_subject to; /* the connection that is asked for */
+};
+
+static __always_inline void service_count(__u32 service, __u32 decision)
+{
+	struct service_counters *counters = bpf_map_lookup_elem(&service_counters, &service);
+
+	if (!counters)
+		return;
+	if (decision == DECISION_REDIRECT)
+		__sync_fetch_and_add(&counters->redirected, 1);
+	else if (decision == DECISION_DOWN_PASS)
+		__sync_fetch_and_add(&counters->down_passed, 1);
+	else if (decision == DECISION_DOWN_BLOCK)
+		__sync_fetch_and_add(&counters->down_blocked, 1);
+	else if (decision == DECISION_NO_RECORDS)
+		__sync_fetch_and_add(&counters->no_records, 1);
+}
+
+/* The endpoint of a service for connections of a family. Returns 0 if it has none. */
+static __always_inline int service_endpoint(const struct policy_service *service, __u16 family,
+					    struct waybill_address *endpoint)
+{
+	endpoint->family = family;
+	endpoint->port = service->tcp_port;
+	endpoint->scope_id = 0;
+	if (family == AF_INET)
+		address_map(endpoint->address, *(const __u32 *)service->address4);
+	else
+		__builtin_memcpy(endpoint->address, service->address6, 16);
+	return service->tcp_port && (family == AF_INET ? service->has4 : service->has6);
+}
+
+static __always_inline int service_listens(struct walk *walk, const struct policy_service *service,
+					   __u32 slot)
+{
+	struct waybill_address endpoint;
+
+	return service_endpoint(service, walk->to.destination.family, &endpoint) &&
+	       services_of_listener(walk->ctx, walk->image, walk->header, &endpoint) >>
+			       (slot & 63) & 1;
+}
+
+/* One service: the first filter of it that matches decides. Returns 1 when the walk is over. */
+static long walk_service(__u32 unused, struct walk *walk)
+{
+	__u32 number = policy_next(walk->header, &walk->match, walk->next);
+	const struct policy_service *service;
+	const struct policy_filter *filter;
+	__u32 decision;
+
+	filter = policy_filter(walk->image, walk->header, number);
+	if (!filter)
+		return 1;
+	service = policy_service(walk->image, walk->header, filter->slot);
+	if (!service)
+		return 1;
+	walk->next = service->first_filter + service->filters;
+	if (walk->seen >> (filter->slot & 63) & 1) {
+		event_report(DECISION_SEEN, 0, service, filter, &walk->to);
+		return 0;
+	}
+	switch (filter->action) {
+	case POLICY_PERMIT:
+		count(COUNT_PERMITTED);
+		event_report(DECISION_PERMIT, 0, service, filter, &walk->to);
+		return 0;
+	case POLICY_REDIRECT:
+		if (service_listens(walk, service, filter->slot)) {
+			decision = DECISION_REDIRECT;
+		} else if (service->when_down == POLICY_DOWN_PASS) {
+			count(COUNT_DOWN_PASSED);
+			service_count(service->id, DECISION_DOWN_PASS);
+			event_report(DECISION_DOWN_PASS, 0, service, filter, &walk->to);
+			return 0;
+		} else {
+			decision = DECISION_DOWN_BLOCK;
+		}
+		break;
+	default:
+		decision = DECISION_BLOCK;
+	}
+	walk->decision = decision;
+	walk->filter = number;
+	return 1;
+}
+
+struct hops_walk {
+	const void *image;
+	const struct policy_header *header;
+	const struct history *history;
+	__u64 seen;
+};
+
+static long hops_walk_one(__u32 i, struct hops_walk *walk)
+{
+	const struct policy_cell *cell;
+
+	if (i >= WAYBILL_HOPS_MAX || i >= walk->history->summary.hop_count)
+		return 1;
+	cell = policy_hash_find(walk->image, &walk->header->ids,
+				walk->history->summary.services[i]);
+	if (cell)
+		walk->seen |= 1ULL << (cell->value & 63);
+	return 0;
+}
+
+/* The slots of the services that records name. */
+static __always_inline __u64 services_in(const void *image, const struct policy_header *header,
+					 const struct history *history)
+{
+	struct hops_walk walk = { .image = image, .header = header, .history = history };
+
+	bpf_loop(WAYBILL_HOPS_MAX, hops_walk_one, &walk, 0);
+	return walk.seen;
+}
+
+/*
+ * A service that has set no records: it, and every service before it in the order of weights,
+ * counts as having seen the connection. Of services that share an identity, the last one counts.
+ */
+static __always_inline __u64 services_up_to(__u64 services)
+{
+	services |= services >> 1;
+	services |= services >> 2;
+	services |= services >> 4;
+	services |= services >> 8;
+	services |= services >> 16;
+	services |= services >> 32;
+	return services;
+}
+
+/* Whether the destination is where a service itself listens. */
+static __always_inline int is_endpoint(struct bpf_sock_addr *ctx, const void *image,
+				       const struct policy_header *header,
+				       const struct waybill_address *remote)
+{
+	if (!policy_hash_find(image, &header->endpoints, 1 + bpf_ntohs(remote->port)))
+		return 0;
+	return services_of_listener(ctx, image, header, remote) != 0;
+}
+
+static __always_inline __u32 *share_of(__u32 uid)
+{
+	__u32 index = (uid * 0x9e3779b1U) >> 20;
+
+	_Static_assert(HANDOFF_SHARES == 1 << 12, "the shift above leaves 12 bits");
+	return bpf_map_lookup_elem(&shares, &index);
+}
+
+static __always_inline int refuse(int error)
+{
+	/* Not the plain refusal, EPERM: kernel clients such as NFS retry that without end. */
+	bpf_set_retval(-error);
+	return REFUSE;
+}
+
+static __always_inline void remote_read(struct bpf_sock_addr *ctx, int v6,
+					struct waybill_address *remote)
+{
+	__u32 *word = (__u32 *)remote->address;
+
+	remote->port = ctx->user_port;
+	remote->scope_id = 0;
+	if (v6) {
+		word[0] = ctx->user_ip6[0];
+		word[1] = ctx->user_ip6[1];
+		word[2] = ctx->user_ip6[2];
+		word[3] = ctx->user_ip6[3];
+		remote->family = address_is_mapped(word) ? AF_INET : AF_INET6;
+	} else {
+		address_map(remote->address, ctx->user_ip4);
+		remote->family = AF_INET;
+	}
+}
+
+static __always_inline void remote_write(struct bpf_sock_addr *ctx, int v6,
+					 const struct waybill_address *remote)
+{
+	const __u32 *word = (const __u32 *)remote->address;
+
+	ctx->user_port = remote->port;
+	if (v6) {
+		ctx->user_ip6[0] = word[0];
+		ctx->user_ip6[1] = word[1];
+		ctx->user_ip6[2] = word[2];
+		ctx->user_ip6[3] = word[3];
+	} else {
+		ctx->user_ip4 = word[3];
+	}
+}
+
+/* Fills in what is handed to the service. The caller then rewrites the address to it. */
+static __always_inline void connecting_fill(struct bpf_sock_addr *ctx, struct connecting *state,
+					    const struct walk *walk,
+					    const struct policy_service *service,
+					    const struct policy_filter *filter, __u64 scope)
+{
+	struct records_hop *hop = &state->hop;
+	__u32 zero = 0;
+	__u64 *last = bpf_map_lookup_elem(&flow_ids, &zero);
+
+	hop->type = RECORDS_PART_HOP;
+	hop->length = RECORDS_HOP_SIZE;
+	hop->service = service->id;
+	hop->filter = filter->id;
+	hop->context = filter->context;
+	hop->time = bpf_ktime_get_boot_ns();
+	hop->flow = last ? __sync_fetch_and_add(last, 1) + 1 : 0;
+	hop->destination = walk->to.destination;
+	process_current(&hop->client);
+	hop->cgroup_scope = scope;
+	hop->netns = bpf_get_netns_cookie(ctx);
+	state->hop_count = walk->to.hop_count + 1;
+	state->context_size = filter->context_size;
+	service_endpoint(service, walk->to.destination.family, &state->target);
+}
+
+static __always_inline int connect_redirect(struct bpf_sock_addr *ctx, int v6)
+{
+	const struct policy_filter *filter;
+	const struct policy_service *service;
+	struct connecting *state;
+	struct history *history;
+	struct policy_query query;
+	struct place place;
+	struct walk walk;
+	struct bpf_sock *sk = ctx->sk;
+	__u64 services;
+	__u32 *share;
+
+	if (ctx->protocol != IPPROTO_TCP || !sk)
+		return ALLOW;
+	walk.image = policy_in_force();
+	if (!walk.image)
+		return ALLOW;
+	walk.header = policy_line(walk.image, 0);
+	if (!walk.header)
+		return ALLOW;
+	remote_read(ctx, v6, &walk.to.destination);
+	state = socket_storage(&connects, sk, 0, 0);
+	if (state) {
+		/* A further subflow of an MPTCP connection that is redirected goes the same way. */
+		if (state->target.family && bpf_skc_to_mptcp_sock(sk) &&
+		    state->target.port == walk.to.destination.port &&
+		    address_equal(state->target.address, walk.to.destination.address))
+			return ALLOW;
+		/* What an earlier connect of this socket left says nothing of this one. */
+		state->target.family = 0;
+	}
+	history = socket_storage(&histories, sk, 0, 0);
+	if (history && history->used) {
+		history->length = 0;
+		history->summary.hop_count = 0;
+		history = 0;
+	}
+	if (history && !history->length)
+		history = 0;
+	if (history) {
+		query.uid = history->originator.uid;
+		place_of_originator(walk.image, walk.header, history, &place);
+	} else {
+		query.uid = (__u32)bpf_get_current_uid_gid();
+		place_of_current(walk.image, walk.header, &place);
+	}
+	query.remote = &walk.to.destination;
+	query.protocol_line = walk.header->tcp;
+	query.cgroup_line = place.filters_line;
+	walk.to.hop_count = history ? history->summary.hop_count : 0;
+	if (!policy_match(walk.image, walk.header, &query, &walk.match) ||
+	    policy_next(walk.header, &walk.match, 0) == POLICY_FILTERS_MAX) {
+		event_report(DECISION_NO_FILTER, 0, 0, 0, &walk.to);
+		return ALLOW;
+	}
+	if (is_endpoint(ctx, walk.image, walk.header, &walk.to.destination)) {
+		count(COUNT_TO_SERVICE);
+		event_report(DECISION_TO_SERVICE, 0, 0, 0, &walk.to);
+		return ALLOW;
+	}
+	if (history) {
+		walk.seen = services_in(walk.image, walk.header, history);
+	} else {
+		services = services_of(walk.image, walk.header, query.uid, &place);
+		walk.seen = services_up_to(services);
+		if (services) {
+			service = policy_service(walk.image, walk.header,
+						 policy_lowest_bit((walk.seen >> 1) + 1));
+			if (service) {
+				count(COUNT_NO_RECORDS);
+				service_count(service->id, DECISION_NO_RECORDS);
+				event_report(DECISION_NO_RECORDS, 0, service, 0, &walk.to);
+			}
+		}
+	}
+	walk.ctx = ctx;
+	walk.next = 0;
+	walk.decision = 0;
+	walk.filter = 0;
+	bpf_loop(POLICY_SERVICES_MAX + 1, walk_service, &walk, 0);
+	if (!walk.decision)
+		return ALLOW;
+	filter = policy_filter(walk.image, walk.header, walk.filter);
+	service = filter ? policy_service(walk.image, walk.header, filter->slot) : 0;
+	if (!service)
+		return ALLOW;
+	if (walk.decision == DECISION_BLOCK || walk.decision == DECISION_DOWN_BLOCK) {
+		if (walk.decision == DECISION_BLOCK)
+			count(COUNT_BLOCKED);
+		else
+			count(COUNT_DOWN_BLOCKED);
+		service_count(service->id, walk.decision);
+		event_report(walk.decision, 0, service, filter, &walk.to);
+		return refuse(ECONNREFUSED);
+	}
+	if (walk.to.hop_count >= walk.header->hop_limit || walk.to.hop_count >= WAYBILL_HOPS_MAX ||
+	    (history && history->length > RECORDS_PARTS_MAX - RECORDS_HOP_SIZE)) {
+		count(COUNT_HOP_LIMIT);
+		event_report(DECISION_HOP_LIMIT, 0, service, filter, &walk.to);
+		return refuse(ELOOP);
+	}
+	share = share_of((__u32)bpf_get_current_uid_gid());
+	if (share && *share >= HANDOFF_SHARE) {
+		count(COUNT_HANDOFF_FULL);
+		event_report(DECISION_FULL, 0, service, filter, &walk.to);
+		return refuse(EAGAIN);
+	}
+	if (!state)
+		state = socket_storage(&connects, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+	if (!state) {
+		count(COUNT_NO_MEMORY);
+		event_report(DECISION_NO_MEMORY, 0, service, filter, &walk.to);
+		return refuse(ENOMEM);
+	}
+	connecting_fill(ctx, state, &walk, service, filter, place.scope);
+	remote_write(ctx, v6, &state->target);
+	count(COUNT_REDIRECTED);
+	service_count(service->id, DECISION_REDIRECT);
+	event_report(DECISION_REDIRECT, state->hop.flow, service, filter, &walk.to);
+	return ALLOW;
+}
+
+#endif

@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * What the eBPF programs lean on: helpers, the few fields of kernel types that they read (found
+ * by name when they are loaded, so one object serves every kernel), and small predicates.
+ */
+#ifndef WAYBILL_KERNEL_CORE_H
+#define WAYBILL_KERNEL_CORE_H
+
+#include <linux/bpf.h>
+
+#include <bpf/bpf_core_read.h>
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+
+#include "state.h"
+
+#define AF_INET 2
+#define AF_INET6 10
+#define SOL_IP 0
+#define SOL_IPV6 41
+#define SO_ORIGINAL_DST 80
+#define IPPROTO_TCP 6
+#define IPPROTO_MPTCP 262
+
+#define ENOENT 2
+#define EAGAIN 11
+#define ENOMEM 12
+#define EACCES 13
+#define EINVAL 22
+#define ERANGE 34
+#define ELOOP 40
+#define ENODATA 61
+#define EBADMSG 74
+#define EOPNOTSUPP 95
+#define EISCONN 106
+#define ENOTCONN 107
+#define ECONNREFUSED 111
+#define EKEYEXPIRED 127
+
+/* What a program returns: whether the kernel goes on. */
+#define REFUSE 0
+#define ALLOW 1
+
+#define SECOND 1000000000ULL
+
+/* Bounded loops stay loops: unrolled they would be too much for the verifier, or the compiler. */
+#define LOOP _Pragma("clang loop unroll(disable)")
+
+/* Kernel types, cut down to what is read here. */
+#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+struct kernfs_node {
+	__u64 id;
+};
+
+struct cgroup {
+	int level;
+	struct kernfs_node *kn;
+	struct cgroup *ancestors[0];
+};
+
+struct sock_cgroup_data {
+	struct cgroup *cgroup;
+};
+
+typedef struct {
+	unsigned int val;
+} kuid_t;
+
+struct in6_addr {
+	union {
+		__u8 u6_addr8[16];
+	} in6_u;
+};
+
+struct ns_common {
+	unsigned int inum;
+};
+
+struct net {
+	struct ns_common ns;
+};
+
+typedef struct {
+	struct net *net;
+} possible_net_t;
+
+struct sock_common {
+	__u32 skc_daddr, skc_rcv_saddr;
+	__u16 skc_dport, skc_num;
+	unsigned short skc_family;
+	volatile unsigned char skc_state;
+	possible_net_t skc_net;
+	struct in6_addr skc_v6_daddr, skc_v6_rcv_saddr;
+};
+
+struct sock {
+	struct sock_common __sk_common;
+	kuid_t sk_uid;
+	struct sock_cgroup_data sk_cgrp_data;
+};
+
+struct tcp_sock;
+struct mptcp_sock;
+struct seq_file;
+
+struct bpf_iter_meta {
+	struct seq_file *seq;
+};
+
+struct bpf_map;
+
+struct bpf_iter__bpf_sk_storage_map {
+	struct bpf_iter_meta *meta;
+	struct bpf_map *map;
+	struct sock *sk;
+	void *value;
+};
+#pragma clang attribute pop
+
+static __always_inline int address_is_mapped(const __u32 a[4])
+{
+	return a[0] == 0 && a[1] == 0 && a[2] == bpf_htonl(0xffff);
+}
+
+/* Sets 16 bytes to the v4-mapped form of an IPv4 address in network byte order. */
+static __always_inline void address_map(__u8 to[16], __u32 ip4)
+{
+	__u32 *word = (__u32 *)to;
+
+	word[0] = 0;
+	word[1] = 0;
+	word[2] = bpf_htonl(0xffff);
+	word[3] = ip4;
+}
+
+static __always_inline int address_equal(const __u8 a[16], const __u8 b[16])
+{
+	const __u64 *x = (const __u64 *)a, *y = (const __u64 *)b;
+
+	return x[0] == y[0] && x[1] == y[1];
+}
+
+#endif

@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * Who somebody is to the policy: which filters his cgroup admits and which services he may be.
+ * Asked of the current process, of an originator named by records, and of a listener, whose
+ * socket remembers the user and the cgroup that made it, so no bookkeeping can go stale.
+ */
+#ifndef WAYBILL_KERNEL_IDENTITY_H
+#define WAYBILL_KERNEL_IDENTITY_H
+
+#include "maps.h"
+
+#define CGROUP_LEVELS 32
+
+/* What the policy says of a cgroup, by the nearest one that it names. */
+struct place {
+	__u64 scope; /* id of that one, 0 for none */
+	__u32 filters_line, services_line;
+};
+
+static __always_inline void place_none(const struct policy_header *header, struct place *place)
+{
+	place->scope = 0;
+	place->filters_line = header->cgroup_none;
+	place->services_line = header->cgroup_none_services;
+}
+
+static __always_inline int place_try(const void *image, const struct policy_header *header,
+				     __u64 cgroup, struct place *place)
+{
+	const struct policy_cell *cell;
+
+	if (!cgroup)
+		return 0;
+	cell = policy_hash_find(image, &header->cgroups, cgroup);
+	if (!cell)
+		return 0;
+	place->scope = cgroup;
+	place->filters_line = cell->value;
+	place->services_line = cell->value2;
+	return 1;
+}
+
+/* A walk from the root of cgroup2 down: the last place that the policy names counts. */
+struct place_walk {
+	const void *image;
+	const struct policy_header *header;
+	struct cgroup *cgroup; /* NULL: that of the current process */
+	struct place *place;
+	__u32 levels; /* bit n: ask for the ancestor n levels below the root */
+};
+
+static long place_of_level(__u32 level, struct place_walk *walk)
+{
+	struct cgroup *cgroup = walk->cgroup, *ancestor = 0;
+
+	if (!(walk->levels >> level))
+		return 1;
+	if (!(walk->levels >> level & 1))
+		return 0;
+	if (!cgroup) {
+		place_try(walk->image, walk->header, bpf_get_current_ancestor_cgroup_id(level),
+			  walk->place);
+		return 0;
+	}
+	bpf_core_read(&ancestor, sizeof(ancestor), &cgroup->ancestors[level]);
+	if (ancestor)
+		place_try(walk->image, walk->header, BPF_CORE_READ(ancestor, kn, id), walk->place);
+	return 0;
+}
+
+static __always_inline void place_of_cgroup(const void *image, const struct policy_header *header,
+					    struct cgroup *cgroup, struct place *place)
+{
+	struct place_walk walk = {
+		.image = image,
+		.header = header,
+		.cgroup = cgroup,
+		.place = place,
+		.levels = header->cgroup_levels,
+	};
+
+	place_none(header, place);
+	/* A socket's cgroup has only so many ancestors to read. */
+	if (cgroup)
+		walk.levels &= (2ULL << (cgroup->level & 31)) - 1;
+	if (walk.levels)
+		bpf_loop(CGROUP_LEVELS, place_of_level, &walk, 0);
+}
+
+static __always_inline void place_of_current(const void *image, const struct policy_header *header,
+					     struct place *place)
+{
+	place_of_cgroup(image, header, 0, place);
+}
+
+/* An originator named by records: its cgroup may be new, or gone, so its scope counts too. */
+static __always_inline void place_of_originator(const void *image,
+						const struct policy_header *header,
+						const struct history *history, struct place *place)
+{
+	place_none(header, place);
+	if (!place_try(image, header, history->originator.cgroup, place))
+		place_try(image, header, history->originator_scope, place);
+}
+
+/* The slots of the services that a process, or the maker of a socket, may be. */
+static __always_inline __u64 services_of(const void *image, const struct policy_header *header,
+					 __u32 uid, const struct place *place)
+{
+	const __u64 *by_user, *by_cgroup;
+
+	by_cgroup = policy_line(image, place->services_line);
+	if (!by_cgroup || !place->services_line || !*by_cgroup)
+		return 0;
+	by_user = policy_line(image, policy_table_find(image, header->service_user,
+						       policy_value32(uid), 32));
+	/* Line 0 is the header: a table that finds nothing finds it. */
+	if (!by_user || (const void *)by_user == (const void *)header)
+		return 0;
+	return *by_user & *by_cgroup;
+}
+
+static __always_inline __u64 services_of_current(const void *image,
+						 const struct policy_header *header)
+{
+	struct place place;
+
+	place_of_current(image, header, &place);
+	return services_of(image, header, (__u32)bpf_get_current_uid_gid(), &place);
+}
+
+/*
+ * The services that the listener at an address belongs to; 0 if nobody listens there, or nobody
+ * who is a service. ctx is that of a connect hook: its socket's namespace is where we look.
+ */
+static __attribute__((noinline)) __u64
+services_of_listener(struct bpf_sock_addr *ctx, const void *image,
+		     const struct policy_header *header, const struct waybill_address *endpoint)
+{
+	struct bpf_sock_tuple tuple = {};
+	struct mptcp_sock *parent;
+	struct bpf_sock *listener;
+	struct place place;
+	__u64 services = 0;
+	struct sock *sk;
+
+	if (!header || !endpoint)
+		return 0;
+	if (endpoint->family == AF_INET) {
+		tuple.ipv4.daddr = *(const __u32 *)(endpoint->address + 12);
+		tuple.ipv4.dport = endpoint->port;
+		listener = bpf_sk_lookup_tcp(ctx, &tuple, sizeof(tuple.ipv4),
+					     BPF_F_CURRENT_NETNS, 0);
+	} else {
+		__builtin_memcpy(tuple.ipv6.daddr, endpoint->address, 16);
+		tuple.ipv6.dport = endpoint->port;
+		listener = bpf_sk_lookup_tcp(ctx, &tuple, sizeof(tuple.ipv6),
+					     BPF_F_CURRENT_NETNS, 0);
+	}
+	if (!listener)
+		return 0;
+	if (listener->state == BPF_TCP_LISTEN) {
+		/* A subflow is the kernel's; the program that listens owns its parent. */
+		parent = bpf_skc_to_mptcp_sock(listener);
+		sk = parent ? (struct sock *)parent : (struct sock *)bpf_skc_to_tcp_sock(listener);
+		if (sk) {
+			place_of_cgroup(image, header, sk->sk_cgrp_data.cgroup, &place);
+			services = services_of(image, header, sk->sk_uid.val, &place);
+		}
+	}
+	bpf_sk_release(listener);
+	return services;
+}
+
+#endif

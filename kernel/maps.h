@@ -1,0 +1,195 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * Every map, with its key, its value, who writes it, who deletes from it, and what happens when
+ * it is full. What belongs to a connection lives in the storage of its sockets and dies with them.
+ */
+#ifndef WAYBILL_KERNEL_MAPS_H
+#define WAYBILL_KERNEL_MAPS_H
+
+#include "core.h"
+#include "policy.h"
+
+/* An image of a policy. Made, filled and frozen by platform/ before it is stored in policies. */
+struct policy_map {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_INNER_MAP | BPF_F_MMAPABLE | BPF_F_RDONLY_PROG);
+	__uint(max_entries, 1);
+	__uint(key_size, sizeof(__u32));
+	__uint(value_size, POLICY_LINE);
+};
+
+/* 0 -> the policy in force, or nothing before the first. Written by platform/, one store a swap. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+	__uint(max_entries, 1);
+	__uint(key_size, sizeof(__u32));
+	__array(values, struct policy_map);
+} policies SEC(".maps");
+
+/* 0 -> settings. Written by platform/. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct control);
+} control SEC(".maps");
+
+/* 0 -> the keys of the records. Written by platform/ (up, rotate-key); readable by root alone. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct key_ring);
+} keys SEC(".maps");
+
+/*
+ * A filter's number of its context -> the bytes. Written and deleted by platform/ when a policy
+ * is applied; an entry outlives its policy as long as a connection refers to it. When it is
+ * full, applying the policy fails.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 8192);
+	__type(key, __u32);
+	__type(value, struct context);
+} contexts SEC(".maps");
+
+/*
+ * A client's socket -> where its connect was redirected, and the hop that this adds. Written by
+ * the connect hook; dies with the socket. No memory: the connect fails with ENOMEM.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct connecting);
+} connects SEC(".maps");
+
+/*
+ * An accepted socket -> the last hop of its records. Written when the handshake completes; dies
+ * with the socket. No memory: the connection has no records, and its service refuses it.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct accepted);
+} accepts SEC(".maps");
+
+/*
+ * An onward socket, or an accepted one -> the parts of its records before the last hop. Written
+ * by the setsockopt hook and when the handshake completes; dies with the socket. A connection
+ * that was redirected once has none. No memory: setsockopt fails with ENOMEM.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct history);
+} histories SEC(".maps");
+
+/*
+ * The addresses of a redirected connection whose handshake is under way -> the record that goes
+ * onto the accepted socket. Written when the SYN leaves; deleted when the handshake completes,
+ * or when the client's socket closes without. A user has at most HANDOFF_SHARE of them (counted
+ * in shares), so nobody fills it for others; over that, connect fails with EAGAIN.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, HANDOFFS_MAX);
+	__type(key, struct handoff_key);
+	__type(value, struct accepted);
+} handoffs SEC(".maps");
+
+/* The same key -> the history that belongs to it, if it has one. Written and deleted with it. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, HANDOFFS_MAX);
+	__type(key, struct handoff_key);
+	__type(value, struct history);
+} handoff_histories SEC(".maps");
+
+/* A hash of a uid -> its handoffs under way. Users who share a counter share what it allows. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, HANDOFF_SHARES);
+	__type(key, __u32);
+	__type(value, __u32);
+} shares SEC(".maps");
+
+/* 0 -> the last flow id given out. Written by the connect hook. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u64);
+} flow_ids SEC(".maps");
+
+/* enum counter -> how often, for each CPU. Written by all hooks. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, COUNTERS);
+	__type(key, __u32);
+	__type(value, __u64);
+} counters SEC(".maps");
+
+/*
+ * Service id -> its counters. Entries are made and deleted by platform/ when a policy is applied,
+ * and counted up by the connect hook. When it is full, applying the policy fails.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_HASH);
+	__uint(max_entries, 4 * POLICY_SERVICES_MAX);
+	__type(key, __u32);
+	__type(value, struct service_counters);
+} service_counters SEC(".maps");
+
+/* Decisions, while somebody watches. Read by platform/. When it is full, they are lost, counted. */
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 1 << 20);
+} events SEC(".maps");
+
+static inline const void *policy_line(const void *image, __u32 line)
+{
+	return bpf_map_lookup_elem((void *)image, &line);
+}
+
+static __always_inline const void *policy_in_force(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&policies, &zero);
+}
+
+static __always_inline struct control *control_get(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&control, &zero);
+}
+
+static __always_inline void count(__u32 counter)
+{
+	__u64 *value = bpf_map_lookup_elem(&counters, &counter);
+
+	/* Hooks can be preempted by others on the same CPU: atomic, though it is per CPU. */
+	if (value)
+		__sync_fetch_and_add(value, 1);
+}
+
+/*
+ * The storage of a TCP socket; of its MPTCP parent if it is a subflow, since the parent is the
+ * socket that programs see. A macro, because the map must be a constant for the verifier.
+ */
+#define socket_storage(map, sk, value, flags)                                                      \
+	({                                                                                         \
+		struct mptcp_sock *parent_ = bpf_skc_to_mptcp_sock(sk);                            \
+		parent_ ? bpf_sk_storage_get(map, parent_, value, flags) :                         \
+			  bpf_sk_storage_get(map, sk, value, flags);                               \
+	})
+
+#endif

@@ -1,0 +1,480 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * getsockopt and setsockopt: the options of <waybill/abi.h>, and SO_ORIGINAL_DST for proxies that
+ * know no other. Level and option are looked at first; what is not ours is not touched. The
+ * kernel holds the socket's lock meanwhile, so nothing here races with connect.
+ */
+#ifndef WAYBILL_KERNEL_SOCKOPT_H
+#define WAYBILL_KERNEL_SOCKOPT_H
+
+#include "identity.h"
+
+#define RECORDS_EXPIRE_DEFAULT (600 * SECOND)
+
+/* clang merges adjacent stores to the context, which the verifier refuses: volatile. */
+static __always_inline int sockopt_answer(struct bpf_sockopt *ctx, __u32 length)
+{
+	volatile struct bpf_sockopt *answer = ctx;
+
+	answer->optlen = length;
+	answer->retval = 0;
+	return ALLOW;
+}
+
+static __always_inline int sockopt_fail(int error)
+{
+	bpf_set_retval(-error);
+	return ALLOW;
+}
+
+static __always_inline __u64 records_expire(void)
+{
+	const void *image = policy_in_force();
+	const struct policy_header *header = image ? policy_line(image, 0) : 0;
+
+	return header && header->records_expire ? header->records_expire : RECORDS_EXPIRE_DEFAULT;
+}
+
+static __always_inline struct key *key_find(__u32 id)
+{
+	__u32 zero = 0;
+	struct key_ring *ring = bpf_map_lookup_elem(&keys, &zero);
+	struct key *key;
+
+	if (!ring)
+		return 0;
+	if (!id)
+		id = ring->current;
+	key = &ring->keys[id % KEYS];
+	return id && key->id == id ? key : 0;
+}
+
+/*
+ * The blob: header, the parts of the history, the last hop, the MAC over all of it. It is the
+ * same for every query, but that the time of issue is renewed when half of the expiry has gone,
+ * so that a service may open its onward socket late in the life of a connection.
+ */
+static __always_inline int records_get(struct bpf_sockopt *ctx, struct accepted *accepted,
+				       struct history *history)
+{
+	void *out = ctx->optval, *end = ctx->optval_end, *at;
+	__u32 parts = history ? history->length : 0, length, i;
+	struct records_header header = {};
+	struct record_mac mac;
+	struct record_key secret;
+	struct key *key = key_find(0);
+	__u64 sum[2], word, now;
+
+	if (parts > RECORDS_PARTS_MAX - RECORDS_HOP_SIZE)
+		return sockopt_fail(EBADMSG);
+	length = RECORDS_HEADER_SIZE + parts + RECORDS_HOP_SIZE + RECORDS_MAC_SIZE;
+	if (out == end)
+		return sockopt_answer(ctx, length);
+	if (!key)
+		return sockopt_fail(EOPNOTSUPP);
+	at = out + (length & (2 * WAYBILL_RECORDS_MAX - 1));
+	if (at > end)
+		return sockopt_fail(ERANGE);
+	now = bpf_ktime_get_boot_ns();
+	if (now - accepted->issued > records_expire() / 2)
+		accepted->issued = now;
+	header.magic = RECORDS_MAGIC;
+	header.version = RECORDS_VERSION;
+	header.hop_count = accepted->hop_count;
+	header.length = length;
+	header.key = key->id;
+	header.service = accepted->hop.service;
+	header.issued = accepted->issued;
+	header.flow = accepted->hop.flow;
+	secret = key->key;
+	record_mac_begin(&mac, &secret);
+	if (out + RECORDS_HEADER_SIZE > end)
+		return sockopt_fail(ERANGE);
+	LOOP
+	for (i = 0; i < RECORDS_HEADER_SIZE / 8; i++) {
+		word = ((__u64 *)&header)[i];
+		((__u64 *)out)[i] = word;
+		record_mac_word(&mac, word);
+	}
+	out += RECORDS_HEADER_SIZE;
+	LOOP
+	for (i = 0; history && i < RECORDS_PARTS_MAX / 8 && i * 8 < parts; i++) {
+		at = out + i * 8;
+		if (at + 8 > end)
+			return sockopt_fail(ERANGE);
+		word = history->parts[i];
+		*(__u64 *)at = word;
+		record_mac_word(&mac, word);
+	}
+	out += parts & (WAYBILL_RECORDS_MAX - 1);
+	if (out + RECORDS_HOP_SIZE + RECORDS_MAC_SIZE > end)
+		return sockopt_fail(ERANGE);
+	LOOP
+	for (i = 0; i < RECORDS_HOP_SIZE / 8; i++) {
+		word = ((__u64 *)&accepted->hop)[i];
+		((__u64 *)out)[i] = word;
+		record_mac_word(&mac, word);
+	}
+	record_mac_end(&mac, sum);
+	((__u64 *)(out + RECORDS_HOP_SIZE))[0] = sum[0];
+	((__u64 *)(out + RECORDS_HOP_SIZE))[1] = sum[1];
+	return sockopt_answer(ctx, length);
+}
+
+/*
+ * Which of the hops is the caller's? Sets *state, and returns the context of that hop, or of the
+ * last one if the caller has no service: then it was given the socket by the one that accepted it.
+ */
+static __always_inline __u32 context_of_caller(const struct records_hop *last,
+					       const struct history *history, __u32 *state)
+{
+	const void *image = policy_in_force();
+	const struct policy_header *header = image ? policy_line(image, 0) : 0;
+	const struct policy_cell *cell;
+	__u64 services = header ? services_of_current(image, header) : 0;
+	__u32 i, context = 0;
+
+	*state = WAYBILL_REDIRECTED_BY_SELF;
+	if (!services)
+		return last ? last->context : 0;
+	if (last) {
+		cell = policy_hash_find(image, &header->ids, last->service);
+		if (cell && services >> (cell->value & 63) & 1)
+			return last->context;
+	}
+	*state = WAYBILL_REDIRECTED_BY_OTHER;
+	LOOP
+	for (i = 0; history && i < WAYBILL_HOPS_MAX && i < history->summary.hop_count; i++) {
+		cell = policy_hash_find(image, &header->ids, history->summary.services[i]);
+		if (cell && services >> (cell->value & 63) & 1) {
+			*state = !last && i + 1 == history->summary.hop_count ?
+					 WAYBILL_REDIRECTED_BY_SELF :
+					 WAYBILL_PREVIOUSLY_REDIRECTED_BY_SELF;
+			context = history->summary.contexts[i];
+		}
+	}
+	return context;
+}
+
+static __always_inline int context_get(struct bpf_sockopt *ctx, const struct records_hop *last,
+				       const struct history *history)
+{
+	void *out = ctx->optval, *end = ctx->optval_end, *at;
+	__u32 state, i, size, number = context_of_caller(last, history, &state);
+	struct context *context;
+
+	if (state == WAYBILL_REDIRECTED_BY_OTHER)
+		return sockopt_fail(EACCES);
+	context = number ? bpf_map_lookup_elem(&contexts, &number) : 0;
+	size = context ? context->size : 0;
+	if (!context || !size || size > WAYBILL_CONTEXT_MAX)
+		return sockopt_fail(ENODATA);
+	if (out == end)
+		return sockopt_answer(ctx, size);
+	if (out + size > end)
+		return sockopt_fail(ERANGE);
+	LOOP
+	for (i = 0; i < WAYBILL_CONTEXT_MAX && i < size; i++) {
+		at = out + i;
+		if (at + 1 > end)
+			return sockopt_fail(ERANGE);
+		*(__u8 *)at = context->bytes[i];
+	}
+	return sockopt_answer(ctx, size);
+}
+
+/* last: the hop of an accepted socket, or of an onward socket that was redirected; or NULL. */
+static __always_inline int info_get(struct bpf_sockopt *ctx, const struct records_hop *last,
+				    const struct history *history, __u32 hop_count)
+{
+	struct waybill_info *info = ctx->optval;
+	const struct records_hop *hop = last;
+	struct context *context;
+	__u32 state, number, parts = history ? history->length : 0;
+
+	if (ctx->optval == ctx->optval_end)
+		return sockopt_answer(ctx, sizeof(*info));
+	if ((void *)(info + 1) > ctx->optval_end)
+		return sockopt_fail(ERANGE);
+	__builtin_memset(info, 0, sizeof(*info));
+	number = context_of_caller(last, history, &state);
+	if (!hop && history) {
+		/* Records that were set, and no hop since: the last of them speaks. */
+		__u32 offset = history->summary.last_hop;
+
+		if (offset > sizeof(history->parts) - RECORDS_HOP_SIZE)
+			return sockopt_fail(EBADMSG);
+		hop = (void *)history->parts + offset;
+	}
+	if (!hop)
+		return sockopt_fail(ENOENT);
+	context = number ? bpf_map_lookup_elem(&contexts, &number) : 0;
+	info->size = sizeof(*info);
+	info->state = state;
+	info->hop_count = hop_count;
+	info->service = hop->service;
+	info->filter = hop->filter;
+	info->records_size = RECORDS_HEADER_SIZE + parts + RECORDS_MAC_SIZE +
+			     (last ? RECORDS_HOP_SIZE : 0);
+	info->context_size = context ? context->size : 0;
+	info->flow = hop->flow;
+	info->time = hop->time;
+	info->original_destination = hop->destination;
+	info->client = hop->client;
+	info->originator = history ? history->originator : hop->client;
+	return sockopt_answer(ctx, sizeof(*info));
+}
+
+/* The original destination as a struct sockaddr_in or sockaddr_in6. */
+static __always_inline int destination_get(struct bpf_sockopt *ctx,
+					   const struct waybill_address *destination, int as_v6,
+					   int too_small)
+{
+	struct {
+		__u16 family;
+		__u16 port;
+		__u32 ip4;
+		__u8 zero[8];
+	} *v4 = ctx->optval;
+	struct {
+		__u16 family;
+		__u16 port;
+		__u32 flow;
+		__u8 address[16];
+		__u32 scope_id;
+	} *v6 = ctx->optval;
+
+	if (as_v6) {
+		if (ctx->optval == ctx->optval_end)
+			return sockopt_answer(ctx, sizeof(*v6));
+		if ((void *)(v6 + 1) > ctx->optval_end)
+			return sockopt_fail(too_small);
+		v6->family = AF_INET6;
+		v6->port = destination->port;
+		v6->flow = 0;
+		__builtin_memcpy(v6->address, destination->address, 16);
+		v6->scope_id = destination->scope_id;
+		return sockopt_answer(ctx, sizeof(*v6));
+	}
+	if (ctx->optval == ctx->optval_end)
+		return sockopt_answer(ctx, sizeof(*v4));
+	if ((void *)(v4 + 1) > ctx->optval_end)
+		return sockopt_fail(too_small);
+	v4->family = AF_INET;
+	v4->port = destination->port;
+	v4->ip4 = *(const __u32 *)(destination->address + 12);
+	__builtin_memset(v4->zero, 0, sizeof(v4->zero));
+	return sockopt_answer(ctx, sizeof(*v4));
+}
+
+static __always_inline int option_get(struct bpf_sockopt *ctx)
+{
+	int original = (ctx->level == SOL_IP || ctx->level == SOL_IPV6) &&
+		       ctx->optname == SO_ORIGINAL_DST;
+	const struct records_hop *last = 0;
+	struct accepted *accepted;
+	struct connecting *state;
+	struct history *history;
+	struct bpf_sock *sk;
+	__u32 hop_count;
+	int v6;
+
+	if (ctx->level != SOL_WAYBILL && !original)
+		return ALLOW;
+	sk = ctx->sk;
+	if (!sk || (sk->protocol != IPPROTO_TCP && sk->protocol != IPPROTO_MPTCP))
+		return ALLOW;
+	accepted = bpf_sk_storage_get(&accepts, sk, 0, 0);
+	if (original) {
+		if (!accepted)
+			return ALLOW;
+		/* As the kernel does: each level for its family; a v6 socket may also ask for v4. */
+		v6 = ctx->level == SOL_IPV6;
+		if (v6 ? sk->family != AF_INET6 : accepted->hop.destination.family != AF_INET)
+			return ALLOW;
+		return destination_get(ctx, &accepted->hop.destination, v6, EINVAL);
+	}
+	if (ctx->optname < WAYBILL_REDIRECT_RECORDS || ctx->optname > WAYBILL_ORIGINAL_DESTINATION)
+		return ALLOW;
+	history = bpf_sk_storage_get(&histories, sk, 0, 0);
+	if (history && !history->length)
+		history = 0;
+	if (accepted) {
+		if (accepted->history && !history)
+			return sockopt_fail(ENOENT);
+		last = &accepted->hop;
+		hop_count = accepted->hop_count;
+		if (ctx->optname == WAYBILL_REDIRECT_RECORDS)
+			return records_get(ctx, accepted, history);
+		if (ctx->optname == WAYBILL_ORIGINAL_DESTINATION)
+			return destination_get(ctx, &last->destination,
+					       last->destination.family == AF_INET6, ERANGE);
+	} else {
+		/* An onward socket tells its service how it stands, and nothing more. */
+		if (!history || ctx->optname == WAYBILL_REDIRECT_RECORDS ||
+		    ctx->optname == WAYBILL_ORIGINAL_DESTINATION)
+			return sockopt_fail(sk->state == BPF_TCP_LISTEN ||
+							    sk->state == BPF_TCP_CLOSE ||
+							    sk->state == BPF_TCP_SYN_SENT ?
+						    ENOTCONN :
+						    ENOENT);
+		hop_count = history->summary.hop_count;
+		state = bpf_sk_storage_get(&connects, sk, 0, 0);
+		if (state && state->target.family) {
+			last = &state->hop;
+			hop_count = state->hop_count;
+		}
+	}
+	if (ctx->optname == WAYBILL_REDIRECT_CONTEXT)
+		return context_get(ctx, last, history);
+	return info_get(ctx, last, history, hop_count);
+}
+
+/* Refuses records, counted. optlen -1: the kernel proper never sees the option. */
+static __always_inline int records_refuse(struct bpf_sockopt *ctx, int error)
+{
+	ctx->optlen = -1;
+	count(error == EACCES	   ? COUNT_RECORDS_FOREIGN :
+	      error == EKEYEXPIRED ? COUNT_RECORDS_EXPIRED :
+				     COUNT_RECORDS_BAD);
+	return sockopt_fail(error);
+}
+
+/* Checks header and MAC. Returns 0 or a positive errno. */
+static __always_inline int records_check(struct bpf_sockopt *ctx, __u32 length)
+{
+	void *in = ctx->optval, *end = ctx->optval_end, *at;
+	struct records_header *header = in;
+	struct record_key secret;
+	struct record_mac mac;
+	__u64 sum[2], now, expire, *claimed;
+	struct key *key;
+	__u32 i;
+
+	if ((void *)(header + 1) > end || !records_header_valid(header, length))
+		return EBADMSG;
+	key = header->key ? key_find(header->key) : 0;
+	if (!key)
+		return EBADMSG;
+	secret = key->key;
+	record_mac_begin(&mac, &secret);
+	LOOP
+	for (i = 0; i < RECORDS_WORDS_MAX && i * 8 < length - RECORDS_MAC_SIZE; i++) {
+		at = in + i * 8;
+		if (at + 8 > end)
+			return EBADMSG;
+		record_mac_word(&mac, *(__u64 *)at);
+	}
+	record_mac_end(&mac, sum);
+	claimed = in + ((length - RECORDS_MAC_SIZE) & (WAYBILL_RECORDS_MAX - 1));
+	if ((void *)(claimed + 2) > end || ((claimed[0] ^ sum[0]) | (claimed[1] ^ sum[1])))
+		return EBADMSG;
+	now = bpf_ktime_get_boot_ns();
+	expire = records_expire();
+	/* A retired key is good for as long as records made with it are. */
+	if (now - header->issued > expire || (key->retired && now - key->retired > expire))
+		return EKEYEXPIRED;
+	return 0;
+}
+
+struct parts_walk {
+	struct history *history;
+	__u32 bad;
+};
+
+static long parts_walk_word(__u32 i, struct parts_walk *walk)
+{
+	if (i >= RECORDS_PARTS_MAX / 8)
+		return 1;
+	if (records_read_word(&walk->history->summary, i * 8, walk->history->parts[i]))
+		return 0;
+	walk->bad = 1;
+	return 1;
+}
+
+/* Copies the parts of genuine records, and what is to be known of them. Returns 0 or an errno. */
+static __always_inline int records_store(struct bpf_sockopt *ctx, struct history *history,
+					 __u32 parts)
+{
+	void *in = ctx->optval + RECORDS_HEADER_SIZE, *end = ctx->optval_end, *at;
+	struct parts_walk walk = { .history = history };
+	const struct records_hop *first;
+	__u32 i;
+
+	__builtin_memset(&history->summary, 0, sizeof(history->summary));
+	history->used = 0;
+	history->length = 0;
+	LOOP
+	for (i = 0; i < RECORDS_PARTS_MAX / 8 && i * 8 < parts; i++) {
+		at = in + i * 8;
+		if (at + 8 > end)
+			return EBADMSG;
+		history->parts[i] = *(__u64 *)at;
+	}
+	bpf_loop(parts / 8, parts_walk_word, &walk, 0);
+	if (walk.bad || history->summary.next_part != parts || !history->summary.hop_count ||
+	    history->summary.first_hop > sizeof(history->parts) - RECORDS_HOP_SIZE)
+		return EBADMSG;
+	first = (void *)history->parts + history->summary.first_hop;
+	history->originator = first->client;
+	history->originator_scope = first->cgroup_scope;
+	history->length = parts;
+	return 0;
+}
+
+static __always_inline int option_set(struct bpf_sockopt *ctx)
+{
+	const struct policy_header *policy;
+	const struct policy_cell *cell;
+	struct records_header *header;
+	struct history *history;
+	struct bpf_sock *sk;
+	__u32 length = ctx->optlen;
+	const void *image;
+	__u64 services;
+	int error;
+
+	if (ctx->level != SOL_WAYBILL || ctx->optname != WAYBILL_REDIRECT_RECORDS) {
+		/* Kernels before 6.5 fail with EFAULT if a longer option is left as it is. */
+		if (ctx->optlen > 4096)
+			ctx->optlen = 0;
+		return ALLOW;
+	}
+	sk = ctx->sk;
+	image = policy_in_force();
+	policy = image ? policy_line(image, 0) : 0;
+	if (!sk || !policy || (sk->protocol != IPPROTO_TCP && sk->protocol != IPPROTO_MPTCP))
+		return ALLOW;
+	services = services_of_current(image, policy);
+	if (!services)
+		return records_refuse(ctx, EACCES);
+	if (sk->state != BPF_TCP_CLOSE) {
+		ctx->optlen = -1;
+		return sockopt_fail(EISCONN);
+	}
+	if (length > WAYBILL_RECORDS_MAX)
+		return records_refuse(ctx, EBADMSG);
+	error = records_check(ctx, length);
+	if (error)
+		return records_refuse(ctx, error);
+	header = ctx->optval;
+	if ((void *)(header + 1) > ctx->optval_end)
+		return records_refuse(ctx, EBADMSG);
+	cell = policy_hash_find(image, &policy->ids, header->service);
+	if (!cell || !(services >> (cell->value & 63) & 1))
+		return records_refuse(ctx, EACCES);
+	history = bpf_sk_storage_get(&histories, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+	if (!history) {
+		ctx->optlen = -1;
+		count(COUNT_NO_MEMORY);
+		return sockopt_fail(ENOMEM);
+	}
+	error = records_store(ctx, history, length - RECORDS_HEADER_SIZE - RECORDS_MAC_SIZE);
+	if (error)
+		return records_refuse(ctx, error);
+	count(COUNT_RECORDS_SET);
+	ctx->optlen = -1;
+	return ALLOW;
+}
+
+#endif

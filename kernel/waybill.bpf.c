@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/*
+ * The kernel half of Waybill: every program, by the hook that it is attached to. The hooks of
+ * sockets sit on the instance's cgroup; those of socket options only on the cgroups of services,
+ * where the policy tells services by cgroup, because they cost every getsockopt below them.
+ */
+#include "bind.h"
+#include "connect.h"
+#include "flows.h"
+#include "handoff.h"
+#include "peername.h"
+#include "sockopt.h"
+
+SEC("cgroup/connect4")
+int waybill_connect4(struct bpf_sock_addr *ctx)
+{
+	return connect_redirect(ctx, 0);
+}
+
+SEC("cgroup/connect6")
+int waybill_connect6(struct bpf_sock_addr *ctx)
+{
+	return connect_redirect(ctx, 1);
+}
+
+/* 1 whatever happens: 0 would throw away what other programs answered to the same event. */
+SEC("sockops")
+int waybill_handoff(struct bpf_sock_ops *ctx)
+{
+	handoff_event(ctx);
+	return 1;
+}
+
+SEC("cgroup/getpeername4")
+int waybill_peername4(struct bpf_sock_addr *ctx)
+{
+	peername_restore(ctx, 0);
+	return ALLOW;
+}
+
+SEC("cgroup/getpeername6")
+int waybill_peername6(struct bpf_sock_addr *ctx)
+{
+	peername_restore(ctx, 1);
+	return ALLOW;
+}
+
+SEC("cgroup/post_bind4")
+int waybill_bind4(struct bpf_sock *ctx)
+{
+	return bind_check(ctx);
+}
+
+SEC("cgroup/post_bind6")
+int waybill_bind6(struct bpf_sock *ctx)
+{
+	return bind_check(ctx);
+}
+
+SEC("cgroup/getsockopt")
+int waybill_get(struct bpf_sockopt *ctx)
+{
+	return option_get(ctx);
+}
+
+SEC("cgroup/setsockopt")
+int waybill_set(struct bpf_sockopt *ctx)
+{
+	return option_set(ctx);
+}
+
+SEC("iter/bpf_sk_storage_map")
+int waybill_flows(struct bpf_iter__bpf_sk_storage_map *ctx)
+{
+	return flow_write(ctx);
+}
+
+const char LICENSE[] SEC("license") = "Dual BSD/GPL";

@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The privileged wing's engine room: an instance is one set of Waybill's programs, attached to
+ * one cgroup with all below it. All of its state is in the kernel: maps, and links that hold the
+ * programs, pinned under /sys/fs/bpf/waybill/NAME. Nothing here stays running.
+ *
+ * Functions return 0 or a negative errno, and then say in message, in one line, which thing
+ * failed, why, and how to mend it. They are not thread-safe on the same instance.
+ */
+#ifndef WAYBILL_PLATFORM_H
+#define WAYBILL_PLATFORM_H
+
+#include <signal.h>
+
+#include "../kernel/policy.h"
+#include "../kernel/state.h"
+#include "policy.h"
+
+#define INSTANCE_DEFAULT "main"
+
+struct instance;
+
+/* cgroup.c: where cgroup2 is mounted, read from mountinfo. Returns 0, or -ENOENT with message. */
+int cgroup_mount(char *path, size_t size, struct message *message);
+/* The id of a cgroup, given its directory. */
+int cgroup_id(const char *directory, uint64_t *id);
+/* The path of a cgroup below the mount ("/" for the root), from its id. -ENOENT if it is gone. */
+int cgroup_path(uint64_t id, char *path, size_t size);
+
+/*
+ * instance.c. instance_up makes an instance and attaches it to cgroup (a path below the mount of
+ * cgroup2, NULL for all of it), or renews the programs of one that is up, without a gap.
+ * *renewed tells which. It works on a half-made one too.
+ */
+int instance_up(const char *name, const char *cgroup, bool *renewed, struct message *message);
+/* Removes an instance, whatever state it is in. *found: whether there was anything to remove. */
+int instance_down(const char *name, bool *found, struct message *message);
+/* Opens an instance that is up. -ENOENT with message if it is not. */
+int instance_open(const char *name, struct instance **instance, struct message *message);
+/*
+ * Makes an instance that is pinned nowhere: it lives until it is closed, and until every process
+ * that has inherited its descriptors has ended. For `run`.
+ */
+int instance_create_private(const char *cgroup, struct instance **instance,
+			    struct message *message);
+void instance_close(struct instance *instance);
+/* Names of instances that are pinned, for free() each and then the array. */
+int instance_list(char ***names, size_t *count, struct message *message);
+const struct control *instance_control(struct instance *instance);
+
+/* apply.c. Compiles the policy for the instance and swaps it in. */
+struct apply_result {
+	uint32_t generation;
+	size_t services, filters, lines;
+	double seconds;
+};
+int instance_apply(struct instance *instance, const struct policy *policy,
+		   struct apply_result *result, struct message *message);
+/* Compiles, and applies nothing. For `apply --check`. */
+int instance_check(struct instance *instance, const struct policy *policy,
+		   struct apply_result *result, struct message *message);
+/*
+ * A copy of the image in force, for free(image->line). -ENOENT without message if no policy is
+ * applied. Its header, services and filters are read with the functions of kernel/policy.h.
+ */
+int instance_policy(struct instance *instance, struct policy_image *image,
+		    struct message *message);
+
+/* keys.c. A new key; records of the old one pass for as long as records do. -EBUSY: too soon. */
+int instance_rotate_key(struct instance *instance, uint32_t *id, struct message *message);
+int instance_keys(struct instance *instance, struct key_ring *ring, struct message *message);
+
+/* report.c: sums over all CPUs. */
+int instance_counters(struct instance *instance, uint64_t counters[COUNTERS],
+		      struct message *message);
+/* -ENOENT without message if the service has no counters. */
+int instance_service_counters(struct instance *instance, uint32_t service,
+			      struct service_counters *counters);
+/* The name and the meaning of a counter, of a decision; for people and for JSON keys. */
+const char *counter_name(enum counter counter);
+const char *counter_meaning(enum counter counter);
+const char *decision_name(enum decision decision);
+const char *decision_meaning(enum decision decision);
+/* Whether a listener of each family is alive and the service's: as `status` shows it. */
+int service_listeners(const struct policy_service *service, bool *alive4, bool *alive6);
+
+/* flows.c: live flows, read from the kernel's sockets. */
+struct flow {
+	const struct flow_entry *entry;
+	const struct records_hop *hop[WAYBILL_HOPS_MAX]; /* the chain, first hop first */
+	size_t hops;
+};
+int instance_flows(struct instance *instance, int (*each)(void *data, const struct flow *flow),
+		   void *data, struct message *message);
+
+/*
+ * monitor.c: decisions as they happen, until each returns other than 0, or *stop is set (by a
+ * signal's handler). One monitor an instance at a time: -EBUSY for a second.
+ */
+int instance_monitor(struct instance *instance, volatile sig_atomic_t *stop,
+		     int (*each)(void *data, const struct event *event), void *data,
+		     struct message *message);
+
+#endif
