@@ -82,9 +82,12 @@ struct policy {
  * Reads and checks a policy file: schema, names, ranges, users, references between its parts.
  * Cgroups are only checked for form here; whether they exist is asked when it is compiled.
  * Returns 0 and a policy for policy_free(), or -EINVAL (the file is wrong), -ENOENT, -EACCES,
- * -ENOMEM ... with "FILE:LINE: what (reason; mend)" in message.
+ * -ENOMEM, -E2BIG ... with "FILE:LINE: what (reason; mend)" in message.
  */
 int policy_load(const char *path, struct policy **policy, struct message *message);
+/* The same of a text; name stands for the file in messages and as the policy's source. */
+int policy_load_text(const char *name, const char *text, size_t size, struct policy **policy,
+		     struct message *message);
 void policy_free(struct policy *policy);
 
 /* What policy_compile() must be told of the instance that the image is for. */
@@ -93,7 +96,8 @@ struct policy_target {
 	uint32_t generation;
 	/*
 	 * The number of the context bytes in the instance's map "contexts"; called once for each
-	 * filter that has a context. Returns 0 and *number, or a negative errno and message.
+	 * filter that has a context. Returns 0 and *number, or a negative errno and message. NULL
+	 * for an image that is only asked and never put in force: all numbers are 0 then.
 	 */
 	int (*context_number)(void *data, const void *bytes, size_t size, uint32_t *number,
 			      struct message *message);
@@ -105,8 +109,17 @@ struct policy_image {
 	size_t lines;
 };
 
+/* Asks an image in user space: what kernel/policy.h calls the image is a struct policy_image. */
+static inline const void *policy_line(const void *image, __u32 line)
+{
+	const struct policy_image *of = image;
+
+	return line < of->lines ? of->line[line] : NULL;
+}
+
 /*
- * Compiles. A cgroup that does not exist is an error, since nothing could ever match it.
+ * Compiles; the policy is checked first, as policy_load() does. A cgroup that does not exist is
+ * an error, since nothing could ever match it.
  * Returns 0, or -EINVAL, -ENOENT, -E2BIG (says which limit, and by how much), -ENOMEM.
  */
 int policy_compile(const struct policy *policy, const struct policy_target *target,

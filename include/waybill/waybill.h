@@ -56,10 +56,11 @@ int waybill_context_query(int accepted, void *buffer, size_t *size);
 
 /*
  * What is known of the connection: see struct waybill_info. It also answers on an onward socket
- * that bears records, and state then says how the caller's service stands to that one. Fields that the kernel half is too
- * old to know are 0, and info->size tells how many bytes it did fill in. What is written never
- * exceeds the struct that the caller was compiled with: when it grows, so does the version of
- * this symbol.
+ * that bears records, and state then says how the caller's service stands to that one.
+ *
+ * Fields that the kernel half is too old to know are 0, and info->size tells how many bytes it
+ * did fill in. What is written never exceeds the struct that the caller was compiled with: when
+ * it grows, so does the version of this symbol.
  */
 int waybill_info_query(int fd, struct waybill_info *info);
 

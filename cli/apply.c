@@ -1,0 +1,212 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/*
+ * `waybill apply`: puts a policy file in force, or only checks it. To check needs no root, and no
+ * instance, so a policy can be checked where it is written.
+ */
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "command.h"
+#include "json.h"
+
+#define STANDARD_INPUT_MAX (256UL << 20)
+
+struct apply {
+	struct common common;
+	const char *file;
+	bool check;
+};
+
+static const struct argp_option options[] = {
+	{ "check", 'n', 0, 0, "Only say whether the policy could be applied", 1 },
+	{ 0 },
+};
+
+static const char documentation[] =
+	"Put a policy in force, at once and whole: every connection meets either the old one or "
+	"the new one. FILE - is standard input.\v"
+	"With --check nothing is changed; root is not needed then, nor an instance.\n\n"
+	"EXAMPLES:\n"
+	"  waybill apply /etc/waybill/policy.yaml\n"
+	"  waybill apply --check policy.yaml\n"
+	"  generate-policy | waybill apply -\n" EXIT_STATUS_HELP;
+
+static error_t parse_option(int key, char *argument, struct argp_state *state)
+{
+	struct apply *apply = state->input;
+
+	switch (key) {
+	case ARGP_KEY_INIT:
+		common_begin(state);
+		return 0;
+	case 'n':
+		apply->check = true;
+		return 0;
+	case ARGP_KEY_ARG:
+		if (apply->file)
+			argp_error(state, "one file at a time: \"%s\" or \"%s\"?", apply->file,
+				   argument);
+		apply->file = argument;
+		return 0;
+	case ARGP_KEY_END:
+		if (!apply->file)
+			argp_error(state, "name a policy file");
+		return 0;
+	default:
+		return ARGP_ERR_UNKNOWN;
+	}
+}
+
+static int load_standard_input(struct policy **policy, struct message *message)
+{
+	size_t size = 0, room = 65536;
+	char *text = malloc(room), *more;
+	int error;
+
+	while (text && (size += fread(text + size, 1, room - size, stdin)) == room &&
+	       room < STANDARD_INPUT_MAX) {
+		room *= 2;
+		more = realloc(text, room);
+		if (!more)
+			free(text);
+		text = more;
+	}
+	if (!text || ferror(stdin) || size >= STANDARD_INPUT_MAX) {
+		snprintf(message->text, sizeof(message->text), "standard input: %s",
+			 !text ? strerror(ENOMEM) : ferror(stdin) ? strerror(errno) : "too long");
+		free(text);
+		return -EIO;
+	}
+	error = policy_load_text("standard input", text, size, policy, message);
+	free(text);
+	return error;
+}
+
+/* The image bears the name of the file for as long as it is in force: whole, not from here. */
+static int load(const struct apply *apply, struct policy **policy, struct message *message)
+{
+	char whole[PATH_MAX];
+	char *source;
+	int error;
+
+	if (!strcmp(apply->file, "-"))
+		return load_standard_input(policy, message);
+	error = policy_load(apply->file, policy, message);
+	if (error || !realpath(apply->file, whole))
+		return error;
+	source = strdup(whole);
+	if (source) {
+		free((*policy)->source);
+		(*policy)->source = source;
+	}
+	return 0;
+}
+
+/* Compiles for no instance: all of what can be wrong but the room for contexts. */
+static int check_alone(const struct policy *policy, struct apply_result *result,
+		       struct message *message)
+{
+	struct policy_target target = { 0 };
+	struct policy_image image;
+	char mount[PATH_MAX / 2];
+	struct timespec begin, end;
+	int error;
+
+	clock_gettime(CLOCK_MONOTONIC, &begin);
+	error = cgroup_mount(mount, sizeof(mount), message);
+	target.cgroup_root = mount;
+	if (!error)
+		error = policy_compile(policy, &target, &image, message);
+	if (error)
+		return error;
+	clock_gettime(CLOCK_MONOTONIC, &end);
+	*result = (struct apply_result){
+		.services = policy->services,
+		.filters = policy->filters,
+		.lines = image.lines,
+		.seconds = end.tv_sec - begin.tv_sec + (end.tv_nsec - begin.tv_nsec) / 1e9,
+	};
+	free(image.line);
+	return 0;
+}
+
+static int check(const struct apply *apply, const struct policy *policy,
+		 struct apply_result *result, struct message *message)
+{
+	struct instance *instance;
+	int error;
+
+	if (!is_privileged() || instance_open(apply->common.instance, &instance, message))
+		return check_alone(policy, result, message);
+	error = instance_check(instance, policy, result, message);
+	instance_close(instance);
+	return error;
+}
+
+static const char *plural(size_t count)
+{
+	return count == 1 ? "" : "s";
+}
+
+static void print_result(const struct apply *apply, const struct apply_result *result)
+{
+	json_t *json;
+
+	if (apply->common.json) {
+		json = json_pack("{s:o, s:b, s:I, s:I, s:I, s:f}", "policy",
+				 json_text(apply->file, -1), "applied", !apply->check, "services",
+				 (json_int_t)result->services, "filters",
+				 (json_int_t)result->filters, "lines", (json_int_t)result->lines,
+				 "seconds", result->seconds);
+		if (!apply->check) {
+			json_object_set_new(json, "instance", json_string(apply->common.instance));
+			json_object_set_new(json, "generation", json_integer(result->generation));
+		}
+		json_print(json);
+		return;
+	}
+	if (apply->check)
+		printf("%s: good", apply->file);
+	else
+		printf("%s is in force on instance %s, generation %u", apply->file,
+		       apply->common.instance, result->generation);
+	printf(": %zu service%s, %zu filter%s, %.0f ms\n", result->services,
+	       plural(result->services), result->filters, plural(result->filters),
+	       result->seconds * 1000);
+}
+
+int command_apply(int argc, char **argv)
+{
+	static const struct argp argp = { options, parse_option, "FILE", documentation,
+					  common_options, NULL, NULL };
+	struct instance *instance = NULL;
+	struct message message = { "" };
+	struct apply apply = { 0 };
+	struct apply_result result;
+	struct policy *policy;
+	int status = EXIT_OK;
+
+	command_parse(&argp, argc, argv, &apply);
+	if (!apply.check && require_root())
+		return EXIT_FAILED;
+	if (!apply.check)
+		status = open_instance(&apply.common, &instance);
+	if (status)
+		return status;
+	if (load(&apply, &policy, &message)) {
+		instance_close(instance);
+		return complain("%s", message.text);
+	}
+	if (apply.check ? check(&apply, policy, &result, &message) :
+			  instance_apply(instance, policy, &result, &message))
+		status = complain("%s", message.text);
+	else
+		print_result(&apply, &result);
+	policy_free(policy);
+	instance_close(instance);
+	return status;
+}

@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/*
+ * `waybill flows`: live redirected connections, as the kernel's sockets hold them, with the whole
+ * chain of services that each has gone through so far.
+ */
+#include <errno.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "command.h"
+#include "json.h"
+
+static const char documentation[] =
+	"List live redirected connections: who began each, where it was going, and through which "
+	"services it has come. A connection that goes through two services is two flows, one "
+	"for each socket that accepted it.\v"
+	"EXAMPLES:\n"
+	"  waybill flows\n"
+	"  waybill flows --json | jq '.[] | .chain | map(.service)'\n" EXIT_STATUS_HELP;
+
+struct flows {
+	struct common common;
+	struct names names;
+	struct table table;
+	json_t *array;
+	size_t count;
+};
+
+static error_t parse_option(int key, char *argument, struct argp_state *state)
+{
+	switch (key) {
+	case ARGP_KEY_INIT:
+		common_begin(state);
+		return 0;
+	case ARGP_KEY_ARG:
+		argp_error(state, "\"%s\" is not an option", argument);
+		return 0;
+	default:
+		return ARGP_ERR_UNKNOWN;
+	}
+}
+
+static const char *state_name(uint32_t state)
+{
+	static const char *const names[] = {
+		[TCP_ESTABLISHED] = "established", [TCP_SYN_SENT] = "syn-sent",
+		[TCP_SYN_RECV] = "syn-recv",	   [TCP_FIN_WAIT1] = "fin-wait-1",
+		[TCP_FIN_WAIT2] = "fin-wait-2",	   [TCP_TIME_WAIT] = "time-wait",
+		[TCP_CLOSE] = "closed",		   [TCP_CLOSE_WAIT] = "close-wait",
+		[TCP_LAST_ACK] = "last-ack",	   [TCP_LISTEN] = "listen",
+		[TCP_CLOSING] = "closing",
+	};
+
+	if (state < sizeof(names) / sizeof(names[0]) && names[state])
+		return names[state];
+	return "unknown";
+}
+
+static void chain_text(const struct names *names, const struct flow *flow, char *text, size_t size)
+{
+	size_t used = 0;
+
+	*text = '\0';
+	for (size_t i = 0; i < flow->hops && used < size; i++)
+		used += snprintf(text + used, size - used, "%s%s", i ? " > " : "",
+				 text_service(names, flow->hop[i]->service).text);
+}
+
+static void print_row(struct flows *flows, const struct flow *flow)
+{
+	const struct records_hop *first = flow->hop[0];
+	char chain[WAYBILL_HOPS_MAX * (POLICY_NAME_MAX + 3)];
+	uint32_t state = flow->entry->tcp_state;
+
+	chain_text(&flows->names, flow, chain, sizeof(chain));
+	table_add(&flows->table, PAINT_NONE, "%s", text_age(flow->entry->accepted.hop.time).text);
+	table_add(&flows->table, PAINT_NONE, "%s", text_process(&first->client).text);
+	table_add(&flows->table, PAINT_NONE, "%s", text_user(first->client.uid).text);
+	table_add(&flows->table, PAINT_NONE, "%s", text_address(&first->destination).text);
+	table_add(&flows->table, PAINT_BOLD, "%s", chain);
+	table_add(&flows->table, PAINT_NONE, "%s", text_address(&flow->entry->client).text);
+	table_add(&flows->table, state == TCP_ESTABLISHED ? PAINT_GOOD : PAINT_NOTE, "%s",
+		  state_name(state));
+}
+
+static json_t *hop_object(const struct names *names, const struct records_hop *hop)
+{
+	json_t *object = json_object();
+
+	json_set_service(object, names, hop->service);
+	json_set_filter(object, names, hop->filter);
+	json_object_set_new(object, "flow", json_flow(hop->flow));
+	json_object_set_new(object, "time", json_time(realtime_of(hop->time)));
+	json_object_set_new(object, "destination", json_address(&hop->destination));
+	json_object_set_new(object, "client", json_process(&hop->client));
+	json_object_set_new(object, "netns_cookie", json_integer(hop->netns));
+	json_object_set_new(object, "cgroup_scope", json_integer(hop->cgroup_scope));
+	return object;
+}
+
+static json_t *flow_object(const struct names *names, const struct flow *flow)
+{
+	const struct flow_entry *entry = flow->entry;
+	const struct records_hop *last = &entry->accepted.hop;
+	json_t *chain = json_array(), *object;
+	uint64_t now = boottime_now();
+
+	for (size_t i = 0; i < flow->hops; i++)
+		json_array_append_new(chain, hop_object(names, flow->hop[i]));
+	object = json_pack("{s:o, s:o, s:f, s:s, s:o, s:o, s:o, s:o}", "flow",
+			   json_flow(last->flow), "time", json_time(realtime_of(last->time)),
+			   "age_seconds", now > last->time ? (now - last->time) / 1e9 : 0.0,
+			   "state", state_name(entry->tcp_state), "originator",
+			   json_process(&flow->hop[0]->client), "original_destination",
+			   json_address(&flow->hop[0]->destination), "client_address",
+			   json_address(&entry->client), "service_address",
+			   json_address(&entry->server));
+	json_set_service(object, names, last->service);
+	json_object_set_new(object, "netns_inode", json_integer(entry->netns_inode));
+	json_object_set_new(object, "context_bytes", json_integer(entry->accepted.context_size));
+	json_object_set_new(object, "chain", chain);
+	return object;
+}
+
+static int on_flow(void *data, const struct flow *flow)
+{
+	struct flows *flows = data;
+
+	if (!flow->hops)
+		return 0;
+	names_renew(&flows->names, flow->entry->accepted.hop.service, 0);
+	flows->count++;
+	if (flows->common.json)
+		return json_array_append_new(flows->array, flow_object(&flows->names, flow)) ?
+			       -ENOMEM :
+			       0;
+	print_row(flows, flow);
+	return 0;
+}
+
+int command_flows(int argc, char **argv)
+{
+	static const struct argp argp = { NULL, parse_option, NULL, documentation, common_options,
+					  NULL, NULL };
+	struct message message = { "out of memory" };
+	struct flows flows = { 0 };
+	struct instance *instance;
+	int status;
+
+	command_parse(&argp, argc, argv, &flows);
+	if (require_root())
+		return EXIT_FAILED;
+	status = open_instance(&flows.common, &instance);
+	if (status)
+		return status;
+	names_open(&flows.names, instance);
+	flows.array = json_array();
+	table_begin(&flows.table, "AGE", "FROM", "USER", "TO", "THROUGH", "CLIENT", "STATE", NULL);
+	if (instance_flows(instance, on_flow, &flows, &message))
+		status = complain("%s", message.text);
+	else if (flows.common.json)
+		json_print(json_incref(flows.array));
+	else if (flows.count)
+		table_end(&flows.table);
+	else
+		puts("no redirected connections are open");
+	json_decref(flows.array);
+	names_close(&flows.names);
+	instance_close(instance);
+	return status;
+}

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Names of services and filters, by the ids that records, flows and events bear, through the
+ * policy in force. An id that it does not know is shown as eight hex digits.
+ */
+#ifndef WAYBILL_CLI_NAMES_H
+#define WAYBILL_CLI_NAMES_H
+
+#include "../platform/platform.h"
+#include "output.h"
+
+struct names {
+	struct instance *instance; /* NULL: no names are known */
+	struct policy_image image;
+	const struct policy_header *header; /* NULL if no policy is in force */
+	uint64_t loaded;		    /* CLOCK_BOOTTIME */
+};
+
+/* Never fails: what cannot be known is shown as a number. The instance must stay open. */
+void names_open(struct names *names, struct instance *instance);
+void names_close(struct names *names);
+/* Reads the policy again if the id is unknown: another may have been applied. Once a second. */
+void names_renew(struct names *names, uint32_t service, uint32_t filter);
+
+/* NULL if the id is unknown. The name lives until the names are renewed or closed. */
+const char *names_service(const struct names *names, uint32_t id);
+const char *names_filter(const struct names *names, uint32_t id);
+
+/* The name or the number; "-" for id 0. */
+struct text text_service(const struct names *names, uint32_t id);
+struct text text_filter(const struct names *names, uint32_t id);
+
+#endif

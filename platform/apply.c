@@ -1,0 +1,391 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/*
+ * A policy put in force: its contexts and counters made, its image filled and frozen, the option
+ * hooks attached where its services live, and then one pointer swapped. What the policy before
+ * it needed is taken away only after that.
+ */
+#include "instance.h"
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
+
+#define CONTEXT_GRACE (600ULL * 1000000000) /* kept after the policy that had it */
+
+/* The contexts that the kernel has, and which of them the new policy uses. */
+struct contexts {
+	struct instance *instance;
+	bool check; /* write nothing */
+	struct {
+		uint32_t number;
+		bool used;
+		struct context context;
+	} *entry;
+	size_t count;
+	uint32_t last;
+};
+
+static int contexts_read(struct contexts *contexts, struct message *message)
+{
+	int map = contexts->instance->map[MAP_CONTEXTS];
+	uint32_t number, *previous = NULL;
+	size_t room = 0;
+
+	while (!bpf_map_get_next_key(map, previous, &number)) {
+		previous = &number;
+		if (contexts->count == room) {
+			void *more = reallocarray(contexts->entry, room + 64,
+						  sizeof(*contexts->entry));
+
+			if (!more)
+				return fail(message, -ENOMEM, "out of memory");
+			contexts->entry = more;
+			room += 64;
+		}
+		contexts->entry[contexts->count].number = number;
+		contexts->entry[contexts->count].used = false;
+		if (bpf_map_lookup_elem(map, &number, &contexts->entry[contexts->count].context))
+			continue;
+		contexts->count++;
+		if (number > contexts->last)
+			contexts->last = number;
+	}
+	return 0;
+}
+
+static int context_write(struct contexts *contexts, size_t i, struct message *message)
+{
+	if (contexts->check)
+		return 0;
+	if (bpf_map_update_elem(contexts->instance->map[MAP_CONTEXTS], &contexts->entry[i].number,
+				&contexts->entry[i].context, BPF_ANY))
+		return fail(message, -errno, "contexts: %s%s", strerror(errno),
+			    errno == E2BIG ? " (over 8,192 with those of live connections; use "
+					     "fewer different ones, or apply again later)" :
+					     "");
+	return 0;
+}
+
+static int context_number(void *data, const void *bytes, size_t size, uint32_t *number,
+			  struct message *message)
+{
+	struct contexts *contexts = data;
+	void *more;
+	size_t i;
+
+	for (i = 0; i < contexts->count; i++)
+		if (contexts->entry[i].context.size == size &&
+		    !memcmp(contexts->entry[i].context.bytes, bytes, size))
+			break;
+	if (i == contexts->count) {
+		more = reallocarray(contexts->entry, i + 1, sizeof(*contexts->entry));
+		if (!more)
+			return fail(message, -ENOMEM, "out of memory");
+		contexts->entry = more;
+		memset(&contexts->entry[i], 0, sizeof(contexts->entry[i]));
+		contexts->entry[i].number = ++contexts->last;
+		contexts->entry[i].context.size = size;
+		memcpy(contexts->entry[i].context.bytes, bytes, size);
+		contexts->entry[i].context.retired = 1; /* so that it is written below */
+		contexts->count++;
+	}
+	*number = contexts->entry[i].number;
+	contexts->entry[i].used = true;
+	if (!contexts->entry[i].context.retired)
+		return 0;
+	contexts->entry[i].context.retired = 0;
+	return context_write(contexts, i, message);
+}
+
+static int context_is_live(void *data, const struct flow *flow)
+{
+	struct contexts *contexts = data;
+
+	for (size_t i = 0; i < flow->hops; i++)
+		for (size_t j = 0; j < contexts->count; j++)
+			if (contexts->entry[j].number == flow->hop[i]->context)
+				contexts->entry[j].used = true;
+	return 0;
+}
+
+/* Notes which contexts the policy in force no longer has, and drops those that nobody can ask. */
+static void contexts_retire(struct contexts *contexts)
+{
+	uint64_t now = boot_time();
+	bool old = false;
+
+	for (size_t i = 0; i < contexts->count; i++) {
+		struct context *context = &contexts->entry[i].context;
+
+		if (contexts->entry[i].used)
+			continue;
+		if (!context->retired) {
+			context->retired = now;
+			context_write(contexts, i, NULL);
+		} else if (now - context->retired > CONTEXT_GRACE) {
+			old = true;
+		}
+	}
+	if (!old || instance_flows(contexts->instance, context_is_live, contexts, NULL))
+		return;
+	for (size_t i = 0; i < contexts->count; i++)
+		if (!contexts->entry[i].used && contexts->entry[i].context.retired &&
+		    now - contexts->entry[i].context.retired > CONTEXT_GRACE)
+			bpf_map_delete_elem(contexts->instance->map[MAP_CONTEXTS],
+					    &contexts->entry[i].number);
+}
+
+/* Makes the map of an image. Returns its descriptor. */
+static int image_map(const struct policy_image *image, struct message *message)
+{
+	LIBBPF_OPTS(bpf_map_create_opts, options,
+		    .map_flags = BPF_F_INNER_MAP | BPF_F_MMAPABLE | BPF_F_RDONLY_PROG);
+	size_t size = image->lines * POLICY_LINE;
+	int map, error = 0;
+	void *memory;
+
+	map = bpf_map_create(BPF_MAP_TYPE_ARRAY, "waybill_policy", sizeof(uint32_t), POLICY_LINE,
+			     image->lines, &options);
+	if (map < 0)
+		return fail(message, map, "no map for a policy of %zu KiB: %s", size / 1024,
+			    strerror(-map));
+	memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, map, 0);
+	if (memory == MAP_FAILED) {
+		error = -errno;
+	} else {
+		memcpy(memory, image->line, size);
+		munmap(memory, size);
+		error = bpf_map_freeze(map);
+	}
+	if (!error)
+		return map;
+	close(map);
+	return fail(message, error, "the policy's map: %s", strerror(-error));
+}
+
+static int policy_map(struct instance *instance)
+{
+	uint32_t zero = 0, id;
+
+	if (bpf_map_lookup_elem(instance->map[MAP_POLICIES], &zero, &id))
+		return -errno;
+	return bpf_map_get_fd_by_id(id);
+}
+
+int instance_policy(struct instance *instance, struct policy_image *image, struct message *message)
+{
+	struct bpf_map_info info = {};
+	unsigned int size = sizeof(info);
+	void *memory = MAP_FAILED;
+	int map, error = 0;
+
+	*image = (struct policy_image){};
+	map = policy_map(instance);
+	if (map < 0)
+		return map == -ENOENT ? map :
+					fail(message, map, "policy: %s", strerror(-map));
+	if (bpf_obj_get_info_by_fd(map, &info, &size))
+		error = -errno;
+	image->lines = info.max_entries;
+	if (!error) {
+		memory = mmap(NULL, image->lines * POLICY_LINE, PROT_READ, MAP_SHARED, map, 0);
+		error = memory == MAP_FAILED ? -errno : 0;
+	}
+	if (!error) {
+		image->line = malloc(image->lines * POLICY_LINE);
+		if (image->line)
+			memcpy(image->line, memory, image->lines * POLICY_LINE);
+		else
+			error = -ENOMEM;
+		munmap(memory, image->lines * POLICY_LINE);
+	}
+	close(map);
+	if (error)
+		fail(message, error, "policy: cannot read it: %s", strerror(-error));
+	return error;
+}
+
+/* Counters of the services: those of the new policy made, others dropped. */
+static int service_counters_make(struct instance *instance, const struct policy *policy,
+				 struct message *message)
+{
+	int map = instance->map[MAP_SERVICE_COUNTERS], cpus = libbpf_num_possible_cpus();
+	struct service_counters *zero;
+	int error = 0;
+
+	if (cpus < 0)
+		return fail(message, cpus, "number of CPUs: %s", strerror(-cpus));
+	zero = calloc(cpus, sizeof(*zero));
+	if (!zero)
+		return fail(message, -ENOMEM, "out of memory");
+	for (size_t i = 0; !error && i < policy->services; i++) {
+		uint32_t id = policy_service_id(policy->service[i].name);
+
+		if (bpf_map_update_elem(map, &id, zero, BPF_NOEXIST) && errno != EEXIST)
+			error = fail(message, -errno, "counters of service %s: %s",
+				     policy->service[i].name, strerror(errno));
+	}
+	free(zero);
+	return error;
+}
+
+static void service_counters_drop(struct instance *instance, const struct policy *policy)
+{
+	int map = instance->map[MAP_SERVICE_COUNTERS];
+	uint32_t id, *previous = NULL, stale[4 * POLICY_SERVICES_MAX];
+	size_t count = 0;
+
+	while (count < 4 * POLICY_SERVICES_MAX && !bpf_map_get_next_key(map, previous, &id)) {
+		bool ours = false;
+
+		for (size_t i = 0; i < policy->services; i++)
+			ours = ours || policy_service_id(policy->service[i].name) == id;
+		if (!ours)
+			stale[count++] = id;
+		previous = &id;
+	}
+	while (count)
+		bpf_map_delete_elem(map, &stale[--count]);
+}
+
+/* The cgroups that the option hooks belong on: those of services, or all if some have none. */
+static int option_cgroups(struct instance *instance, const struct policy *policy,
+			  uint64_t cgroups[POLICY_SERVICES_MAX], size_t *count,
+			  struct message *message)
+{
+	const char *root = instance->control.cgroup_path;
+	char mount[PATH_MAX / 2], path[PATH_MAX];
+	int error = cgroup_mount(mount, sizeof(mount), message);
+
+	*count = 0;
+	for (size_t i = 0; !error && i < policy->services; i++) {
+		const char *cgroup = policy->service[i].identity.cgroup;
+		size_t length = strlen(root), j;
+		uint64_t id;
+
+		if (!cgroup) {
+			cgroups[0] = instance->control.cgroup;
+			*count = 1;
+			return 0;
+		}
+		if (strcmp(root, "/") && (strncmp(cgroup, root, length) ||
+					  (cgroup[length] && cgroup[length] != '/')))
+			return fail(message, -EINVAL,
+				    "service %s: its cgroup %s is not below %s, where the instance "
+				    "is up",
+				    policy->service[i].name, cgroup, root);
+		snprintf(path, sizeof(path), "%s%s", mount, cgroup);
+		error = cgroup_id(path, &id);
+		if (error)
+			return fail(message, error, "service %s: cgroup %s: %s",
+				    policy->service[i].name, cgroup, strerror(-error));
+		for (j = 0; j < *count && cgroups[j] != id; j++)
+			;
+		if (j == *count)
+			cgroups[(*count)++] = id;
+	}
+	return error;
+}
+
+static uint32_t generation_next(struct instance *instance)
+{
+	struct policy_image image;
+	uint32_t generation = 1;
+
+	if (!instance_policy(instance, &image, NULL)) {
+		generation = ((const struct policy_header *)image.line)->generation + 1;
+		free(image.line);
+	}
+	return generation;
+}
+
+static int swap(struct instance *instance, const struct policy *policy,
+		const struct policy_image *image, struct message *message)
+{
+	uint64_t cgroups[POLICY_SERVICES_MAX];
+	uint32_t zero = 0;
+	size_t count;
+	int map, error;
+
+	error = option_cgroups(instance, policy, cgroups, &count, message);
+	if (!error)
+		error = service_counters_make(instance, policy, message);
+	if (!error)
+		error = attach_options(instance, cgroups, count, message);
+	if (error)
+		return error;
+	map = image_map(image, message);
+	if (map < 0)
+		return map;
+	if (bpf_map_update_elem(instance->map[MAP_POLICIES], &zero, &map, BPF_ANY))
+		error = fail(message, -errno, "cannot put the policy in force: %s",
+			     strerror(errno));
+	close(map);
+	if (!error) {
+		detach_options(instance, cgroups, count);
+		service_counters_drop(instance, policy);
+	}
+	return error;
+}
+
+static int apply(struct instance *instance, const struct policy *policy, bool check,
+		 struct apply_result *result, struct message *message)
+{
+	struct contexts contexts = { .instance = instance, .check = check };
+	struct policy_target target = {
+		.context_number = context_number,
+		.data = &contexts,
+	};
+	struct policy_image image = {};
+	struct timespec begin, end;
+	char mount[PATH_MAX / 2];
+	int lock = -1, error;
+
+	clock_gettime(CLOCK_MONOTONIC, &begin);
+	error = cgroup_mount(mount, sizeof(mount), message);
+	target.cgroup_root = mount;
+	if (!error && instance->directory[0]) {
+		lock = bpffs_lock(message);
+		error = lock < 0 ? lock : 0;
+	}
+	if (error)
+		return error;
+	target.generation = generation_next(instance);
+	error = contexts_read(&contexts, message);
+	if (!error)
+		error = policy_compile(policy, &target, &image, message);
+	if (!error && !check)
+		error = swap(instance, policy, &image, message);
+	if (!error && !check)
+		contexts_retire(&contexts);
+	clock_gettime(CLOCK_MONOTONIC, &end);
+	*result = (struct apply_result){
+		.generation = target.generation,
+		.services = policy->services,
+		.filters = policy->filters,
+		.lines = image.lines,
+		.seconds = end.tv_sec - begin.tv_sec + (end.tv_nsec - begin.tv_nsec) / 1e9,
+	};
+	free(image.line);
+	free(contexts.entry);
+	if (lock >= 0)
+		close(lock);
+	return error;
+}
+
+int instance_apply(struct instance *instance, const struct policy *policy,
+		   struct apply_result *result, struct message *message)
+{
+	return apply(instance, policy, false, result, message);
+}
+
+int instance_check(struct instance *instance, const struct policy *policy,
+		   struct apply_result *result, struct message *message)
+{
+	return apply(instance, policy, true, result, message);
+}

@@ -1,0 +1,246 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/*
+ * Programs on cgroups, through links. Of a pinned instance each link is pinned as soon as it is
+ * made, so a link is either pinned or gone when we are killed; of a private one the process
+ * holds them. The option hooks have links of their own, one pair for each cgroup with services.
+ */
+#include "instance.h"
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <dirent.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "waybill.skel.h"
+
+/* The hooks of sockets, in the order of attaching: what a redirect needs comes before it. */
+static const char *const socket_links[] = {
+	"handoff", "peername4", "peername6", "bind4", "bind6", "connect6", "connect4",
+};
+
+static struct bpf_program *program_of_link(struct waybill_bpf *programs, const char *link)
+{
+	char name[64];
+
+	/* An option hook's link is named after its cgroup: get-123. */
+	snprintf(name, sizeof(name), "waybill_%.*s", (int)strcspn(link, "-"), link);
+	return bpf_object__find_program_by_name(programs->obj, name);
+}
+
+/* Attaches a program that is given by its descriptor, and pins or keeps the link. */
+static int link_make(struct instance *instance, int program, enum bpf_attach_type type, int cgroup,
+		     const char *name, struct message *message)
+{
+	char path[PATH_MAX];
+	int descriptor, error = 0;
+
+	descriptor = bpf_link_create(program, cgroup, type, NULL);
+	if (descriptor < 0)
+		return fail(message, descriptor, "cannot attach %s to the cgroup: %s", name,
+			    strerror(-descriptor));
+	if (instance->directory[0]) {
+		snprintf(path, sizeof(path), "%s/links/%s", instance->directory, name);
+		if (bpf_obj_pin(descriptor, path) && errno != EEXIST)
+			error = fail(message, -errno, "%s: cannot pin the link: %s", path,
+				     strerror(errno));
+		close(descriptor);
+		return error;
+	}
+	int *links = reallocarray(instance->links, instance->link_count + 1, sizeof(*links));
+
+	if (!links) {
+		close(descriptor);
+		return fail(message, -ENOMEM, "out of memory");
+	}
+	instance->links = links;
+	instance->links[instance->link_count++] = descriptor;
+	return 0;
+}
+
+int attach_sockets(struct instance *instance, struct waybill_bpf *programs, const char *cgroup,
+		   struct message *message)
+{
+	int descriptor, error = 0;
+
+	descriptor = open(cgroup, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (descriptor < 0)
+		return fail(message, -errno, "%s: %s (is it a cgroup of cgroup2?)", cgroup,
+			    strerror(errno));
+	for (size_t i = 0; !error && i < sizeof(socket_links) / sizeof(*socket_links); i++) {
+		struct bpf_program *program = program_of_link(programs, socket_links[i]);
+
+		error = link_make(instance, bpf_program__fd(program),
+				  bpf_program__expected_attach_type(program), descriptor,
+				  socket_links[i], message);
+	}
+	close(descriptor);
+	return error;
+}
+
+/* Whether the option hooks of a cgroup are attached already. */
+static bool options_attached(const struct instance *instance, uint64_t cgroup)
+{
+	char path[PATH_MAX];
+
+	if (!instance->directory[0])
+		return false;
+	snprintf(path, sizeof(path), "%s/links/set-%" PRIu64, instance->directory, cgroup);
+	return !access(path, F_OK);
+}
+
+/* The descriptor of an option hook's program, for close(). */
+static int option_program(struct instance *instance, const char *name)
+{
+	char path[PATH_MAX];
+
+	if (instance->programs)
+		return fcntl(bpf_program__fd(program_of_link(instance->programs, name)),
+			     F_DUPFD_CLOEXEC, 3);
+	snprintf(path, sizeof(path), "%s/programs/%s", instance->directory, name);
+	return bpf_obj_get(path);
+}
+
+static int attach_options_to(struct instance *instance, int get, int set, const char *mount,
+			     uint64_t cgroup, struct message *message)
+{
+	char path[PATH_MAX], below[PATH_MAX / 2], name[64];
+	int descriptor, error;
+
+	error = cgroup_path(cgroup, below, sizeof(below));
+	if (error)
+		return fail(message, error, "cgroup %" PRIu64 ": %s", cgroup, strerror(-error));
+	snprintf(path, sizeof(path), "%s%s", mount, below);
+	descriptor = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (descriptor < 0)
+		return fail(message, -errno, "%s: %s", path, strerror(errno));
+	/* "set" is what options_attached() asks for, so it comes last. */
+	snprintf(name, sizeof(name), "get-%" PRIu64, cgroup);
+	error = link_make(instance, get, BPF_CGROUP_GETSOCKOPT, descriptor, name, message);
+	snprintf(name, sizeof(name), "set-%" PRIu64, cgroup);
+	if (!error)
+		error = link_make(instance, set, BPF_CGROUP_SETSOCKOPT, descriptor, name, message);
+	close(descriptor);
+	return error;
+}
+
+int attach_options(struct instance *instance, const uint64_t *cgroups, size_t count,
+		   struct message *message)
+{
+	char mount[PATH_MAX / 2];
+	int get, set, error;
+
+	error = cgroup_mount(mount, sizeof(mount), message);
+	if (error)
+		return error;
+	get = option_program(instance, "get");
+	set = option_program(instance, "set");
+	if (get < 0 || set < 0)
+		error = fail(message, -errno,
+			     "%s/programs: %s (waybill down, then waybill up)",
+			     instance->directory, strerror(errno));
+	for (size_t i = 0; !error && i < count; i++)
+		if (!options_attached(instance, cgroups[i]))
+			error = attach_options_to(instance, get, set, mount, cgroups[i], message);
+	if (get >= 0)
+		close(get);
+	if (set >= 0)
+		close(set);
+	return error;
+}
+
+/* Calls each for every link that is pinned. */
+static int links_each(struct instance *instance,
+		      int (*each)(const char *path, const char *name, void *data), void *data)
+{
+	char path[PATH_MAX];
+	struct dirent *entry;
+	DIR *directory;
+	int error = 0;
+
+	snprintf(path, sizeof(path), "%s/links", instance->directory);
+	directory = opendir(path);
+	if (!directory)
+		return -errno;
+	while (!error && (entry = readdir(directory))) {
+		if (entry->d_name[0] == '.')
+			continue;
+		snprintf(path, sizeof(path), "%s/links/%s", instance->directory, entry->d_name);
+		error = each(path, entry->d_name, data);
+	}
+	closedir(directory);
+	return error;
+}
+
+struct cgroup_set {
+	const uint64_t *cgroups;
+	size_t count;
+};
+
+static int link_drop(const char *path, const char *name, void *data)
+{
+	const struct cgroup_set *keep = data;
+	uint64_t cgroup;
+
+	if (sscanf(name, "get-%" SCNu64, &cgroup) != 1 && sscanf(name, "set-%" SCNu64, &cgroup) != 1)
+		return 0;
+	for (size_t i = 0; i < keep->count; i++)
+		if (keep->cgroups[i] == cgroup)
+			return 0;
+	return unlink(path) && errno != ENOENT ? -errno : 0;
+}
+
+int detach_options(struct instance *instance, const uint64_t *cgroups, size_t count)
+{
+	struct cgroup_set keep = { .cgroups = cgroups, .count = count };
+
+	return instance->directory[0] ? links_each(instance, link_drop, &keep) : 0;
+}
+
+struct renewal {
+	struct waybill_bpf *programs;
+	struct message *message;
+};
+
+static int link_renew(const char *path, const char *name, void *data)
+{
+	struct renewal *renewal = data;
+	struct bpf_program *program = program_of_link(renewal->programs, name);
+	int link, error;
+
+	if (!program)
+		return fail(renewal->message, -EINVAL,
+			    "%s: a link of another version (waybill down, then waybill up)", path);
+	link = bpf_obj_get(path);
+	if (link < 0)
+		return fail(renewal->message, -errno, "%s: %s", path, strerror(errno));
+	error = bpf_link_update(link, bpf_program__fd(program), NULL);
+	/* The cgroup that it was attached to is gone: nothing to renew, apply drops the link. */
+	if (error == -ENOLINK)
+		error = 0;
+	if (error)
+		fail(renewal->message, error, "%s: cannot renew the program: %s", path,
+		     strerror(-error));
+	close(link);
+	return error;
+}
+
+int attach_renew(struct instance *instance, struct waybill_bpf *programs, struct message *message)
+{
+	struct renewal renewal = { .programs = programs, .message = message };
+
+	return links_each(instance, link_renew, &renewal);
+}
+
+bool attach_complete(const struct instance *instance)
+{
+	char path[PATH_MAX];
+
+	snprintf(path, sizeof(path), "%s/links/%s", instance->directory,
+		 socket_links[sizeof(socket_links) / sizeof(*socket_links) - 1]);
+	return !access(path, F_OK);
+}

@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/*
+ * Live flows, from the kernel's own sockets: an iterator over the storage of accepted sockets
+ * gives each record with its history, so what is shown is what is, and not a log of it.
+ */
+#include "instance.h"
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "waybill.skel.h"
+
+static int iterator_open(struct instance *instance, struct message *message)
+{
+	union bpf_iter_link_info info = { .map.map_fd = instance->map[MAP_ACCEPTS] };
+	LIBBPF_OPTS(bpf_link_create_opts, options, .iter_info = &info,
+		    .iter_info_len = sizeof(info));
+	char path[PATH_MAX];
+	int program, link, iterator;
+
+	if (instance->programs) {
+		program = fcntl(bpf_program__fd(instance->programs->progs.waybill_flows),
+				F_DUPFD_CLOEXEC, 3);
+	} else {
+		snprintf(path, sizeof(path), "%s/programs/flows", instance->directory);
+		program = bpf_obj_get(path);
+	}
+	if (program < 0)
+		return fail(message, -errno, "the flows program: %s (waybill up)",
+			    strerror(errno));
+	link = bpf_link_create(program, 0, BPF_TRACE_ITER, &options);
+	close(program);
+	if (link < 0)
+		return fail(message, link, "cannot read the flows: %s", strerror(-link));
+	iterator = bpf_iter_create(link);
+	close(link);
+	if (iterator < 0)
+		return fail(message, iterator, "cannot read the flows: %s", strerror(-iterator));
+	return iterator;
+}
+
+/* Everything the iterator gives, for free(). */
+static int read_all(int descriptor, uint8_t **bytes, size_t *size, struct message *message)
+{
+	size_t room = 0;
+	ssize_t count;
+
+	*bytes = NULL;
+	*size = 0;
+	do {
+		if (room - *size < 65536) {
+			uint8_t *more = realloc(*bytes, room ? room * 2 : 262144);
+
+			if (!more)
+				return fail(message, -ENOMEM, "out of memory");
+			*bytes = more;
+			room = room ? room * 2 : 262144;
+		}
+		count = read(descriptor, *bytes + *size, room - *size);
+		if (count < 0 && (errno == EAGAIN || errno == EINTR))
+			continue;
+		if (count < 0)
+			return fail(message, -errno, "cannot read the flows: %s",
+				    strerror(errno));
+		*size += count;
+	} while (count);
+	return 0;
+}
+
+/* The hops in the parts of a history, and then the last one. */
+static void flow_fill(struct flow *flow, const struct flow_entry *entry)
+{
+	const uint8_t *parts = (const uint8_t *)(entry + 1);
+	struct records_summary summary = {};
+
+	*flow = (struct flow){ .entry = entry };
+	for (uint32_t offset = 0; offset + 8 <= entry->history_length; offset += 8) {
+		uint32_t before = summary.hop_count;
+		uint64_t word;
+
+		memcpy(&word, parts + offset, sizeof(word));
+		if (!records_read_word(&summary, offset, word))
+			break;
+		if (summary.hop_count > before && flow->hops < WAYBILL_HOPS_MAX - 1 &&
+		    offset + RECORDS_HOP_SIZE <= entry->history_length)
+			flow->hop[flow->hops++] = (const void *)(parts + offset);
+	}
+	flow->hop[flow->hops++] = &entry->accepted.hop;
+}
+
+int instance_flows(struct instance *instance, int (*each)(void *data, const struct flow *flow),
+		   void *data, struct message *message)
+{
+	int iterator, error;
+	uint8_t *bytes;
+	size_t size;
+
+	iterator = iterator_open(instance, message);
+	if (iterator < 0)
+		return iterator;
+	error = read_all(iterator, &bytes, &size, message);
+	close(iterator);
+	for (size_t at = 0; !error && at + sizeof(struct flow_entry) <= size;) {
+		const struct flow_entry *entry = (const void *)(bytes + at);
+		struct flow flow;
+
+		at += sizeof(*entry) + entry->history_length;
+		if (at > size)
+			break;
+		flow_fill(&flow, entry);
+		error = each(data, &flow);
+	}
+	free(bytes);
+	return error;
+}

@@ -1,0 +1,476 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/*
+ * An instance's life: made, renewed, opened, removed. It is made in an order such that being
+ * killed between any two steps leaves either nothing that runs, or something that works, and
+ * always something that instance_down() removes: everything is below one directory.
+ */
+#include "instance.h"
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "waybill.skel.h"
+
+#ifndef SO_NETNS_COOKIE
+#define SO_NETNS_COOKIE 71
+#endif
+
+const char *const instance_maps[MAPS] = {
+	[MAP_POLICIES] = "policies",
+	[MAP_CONTROL] = "control",
+	[MAP_KEYS] = "keys",
+	[MAP_CONTEXTS] = "contexts",
+	[MAP_CONNECTS] = "connects",
+	[MAP_ACCEPTS] = "accepts",
+	[MAP_HISTORIES] = "histories",
+	[MAP_HANDOFFS] = "handoffs",
+	[MAP_HANDOFF_HISTORIES] = "handoff_histories",
+	[MAP_SHARES] = "shares",
+	[MAP_FLOW_IDS] = "flow_ids",
+	[MAP_COUNTERS] = "counters",
+	[MAP_SERVICE_COUNTERS] = "service_counters",
+	[MAP_EVENTS] = "events",
+};
+
+static const char *const programs_pinned[] = PROGRAMS_PINNED;
+
+uint64_t boot_time(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_BOOTTIME, &now);
+	return (uint64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+/* What libbpf says of a failed load, kept for the message; one load at a time in a process. */
+static int quiet(enum libbpf_print_level level, const char *format, va_list arguments)
+{
+	if (level == LIBBPF_WARN && getenv("WAYBILL_DEBUG"))
+		vfprintf(stderr, format, arguments);
+	return 0;
+}
+
+static struct instance *instance_new(const char *name)
+{
+	struct instance *instance = calloc(1, sizeof(*instance));
+
+	if (!instance)
+		return NULL;
+	snprintf(instance->name, sizeof(instance->name), "%s", name);
+	for (int i = 0; i < MAPS; i++)
+		instance->map[i] = -1;
+	return instance;
+}
+
+void instance_close(struct instance *instance)
+{
+	if (!instance)
+		return;
+	/* Connects first, so that none is redirected which could not be handed over. */
+	for (size_t i = instance->link_count; i--;)
+		close(instance->links[i]);
+	for (int i = 0; i < MAPS; i++)
+		if (instance->map[i] >= 0)
+			close(instance->map[i]);
+	waybill_bpf__destroy(instance->programs);
+	free(instance->links);
+	free(instance);
+}
+
+const struct control *instance_control(struct instance *instance)
+{
+	return &instance->control;
+}
+
+/* Loads the programs; with the instance's maps if it has them, else its maps are theirs. */
+static int programs_load(struct instance *instance, struct waybill_bpf **programs,
+			 struct message *message)
+{
+	libbpf_print_fn_t print = libbpf_set_print(quiet);
+	int error;
+
+	*programs = waybill_bpf__open();
+	if (!*programs) {
+		libbpf_set_print(print);
+		return fail(message, -errno, "cannot open the eBPF object: %s", strerror(errno));
+	}
+	for (int i = 0; i < MAPS; i++) {
+		struct bpf_map *map =
+			bpf_object__find_map_by_name((*programs)->obj, instance_maps[i]);
+		struct bpf_map_info info = {};
+		unsigned int size = sizeof(info);
+
+		if (instance->map[i] < 0)
+			continue;
+		if (bpf_obj_get_info_by_fd(instance->map[i], &info, &size) ||
+		    info.value_size != bpf_map__value_size(map) ||
+		    bpf_map__reuse_fd(map, instance->map[i])) {
+			error = fail(message, -EEXIST,
+				     "instance %s was made by another version of Waybill (waybill "
+				     "down, then waybill up)",
+				     instance->name);
+			goto out;
+		}
+	}
+	error = waybill_bpf__load(*programs);
+	if (error) {
+		fail(message, error,
+		     error == -EPERM ? "the kernel refuses eBPF programs: %s (needs root, or "
+				       "CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON)" :
+				       "the kernel does not take the eBPF programs: %s (Waybill needs "
+				       "Linux 6.1 with BTF; WAYBILL_DEBUG=1 shows why)",
+		     strerror(-error));
+		goto out;
+	}
+	for (int i = 0; i < MAPS; i++) {
+		if (instance->map[i] >= 0)
+			continue;
+		instance->map[i] = fcntl(bpf_map__fd(
+			bpf_object__find_map_by_name((*programs)->obj, instance_maps[i])), F_DUPFD_CLOEXEC, 3);
+		if (instance->map[i] < 0) {
+			error = fail(message, -errno, "maps: %s", strerror(errno));
+			goto out;
+		}
+	}
+out:
+	libbpf_set_print(print);
+	if (error) {
+		waybill_bpf__destroy(*programs);
+		*programs = NULL;
+	}
+	return error;
+}
+
+static int pin(int descriptor, const struct instance *instance, const char *room, const char *name,
+	       struct message *message)
+{
+	char path[PATH_MAX], fresh[PATH_MAX];
+
+	snprintf(path, sizeof(path), "%s/%s/%s", instance->directory, room, name);
+	snprintf(fresh, sizeof(fresh), "%s/%s/%s_new", instance->directory, room, name);
+	unlink(fresh);
+	/* Through another name, so that there is always something under this one. */
+	if (descriptor < 0 || bpf_obj_pin(descriptor, fresh) || rename(fresh, path)) {
+		int error = -errno;
+
+		unlink(fresh);
+		return fail(message, error, "%s: cannot pin it: %s", path, strerror(-error));
+	}
+	return 0;
+}
+
+static int pin_programs(const struct instance *instance, struct waybill_bpf *programs,
+			struct message *message)
+{
+	int error = 0;
+
+	for (size_t i = 0; !error && i < sizeof(programs_pinned) / sizeof(*programs_pinned); i++) {
+		char name[64];
+
+		snprintf(name, sizeof(name), "waybill_%s", programs_pinned[i]);
+		error = pin(bpf_program__fd(bpf_object__find_program_by_name(programs->obj, name)),
+			    instance, "programs", programs_pinned[i], message);
+	}
+	return error;
+}
+
+static int netns_cookie(uint64_t *cookie)
+{
+	int descriptor = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0), error = 0;
+	socklen_t size = sizeof(*cookie);
+
+	if (descriptor < 0)
+		return -errno;
+	if (getsockopt(descriptor, SOL_SOCKET, SO_NETNS_COOKIE, cookie, &size))
+		error = -errno;
+	close(descriptor);
+	return error;
+}
+
+/* The settings and the first key of a new instance. */
+static int begin(struct instance *instance, const char *cgroup, const char *directory,
+		 struct message *message)
+{
+	struct control *control = &instance->control;
+	uint64_t id = 0, netns = 0;
+	uint32_t zero = 0;
+	int error;
+
+	*control = (struct control){ .layout = STATE_LAYOUT };
+	if (strlen(cgroup) >= sizeof(control->cgroup_path))
+		return fail(message, -ENAMETOOLONG, "%s: the path is too long", cgroup);
+	strcpy(control->cgroup_path, cgroup);
+	error = cgroup_id(directory, &id);
+	if (error)
+		return fail(message, error, "%s: %s (mkdir it, or give another --cgroup)",
+			    directory, strerror(-error));
+	error = netns_cookie(&netns);
+	if (error)
+		return fail(message, error, "network namespace: no cookie: %s (Linux 5.14)",
+			    strerror(-error));
+	control->cgroup = id;
+	control->netns = netns;
+	if (bpf_map_update_elem(instance->map[MAP_CONTROL], &zero, control, BPF_ANY))
+		return fail(message, -errno, "map control: %s", strerror(errno));
+	return keys_begin(instance, message);
+}
+
+/* Opens the maps of a pinned instance, as far as they are there. */
+static int open_maps(struct instance *instance, struct message *message)
+{
+	uint32_t zero = 0;
+
+	for (int i = 0; i < MAPS; i++) {
+		char path[PATH_MAX];
+
+		snprintf(path, sizeof(path), "%s/maps/%s", instance->directory, instance_maps[i]);
+		instance->map[i] = bpf_obj_get(path);
+		if (instance->map[i] < 0)
+			return errno == ENOENT ?
+				       fail(message, -ENOENT,
+					    "instance %s is not up (waybill up)",
+					    instance->name) :
+				       fail(message, -errno, "%s: %s (needs root)", path,
+					    strerror(errno));
+	}
+	if (bpf_map_lookup_elem(instance->map[MAP_CONTROL], &zero, &instance->control))
+		return fail(message, -errno, "map control: %s", strerror(errno));
+	if (instance->control.layout != STATE_LAYOUT)
+		return fail(message, -EEXIST,
+			    "instance %s was made by another version of Waybill (waybill down, "
+			    "then waybill up)",
+			    instance->name);
+	return 0;
+}
+
+int instance_open(const char *name, struct instance **out, struct message *message)
+{
+	struct instance *instance = instance_new(name);
+	int error;
+
+	*out = NULL;
+	if (!instance)
+		return fail(message, -ENOMEM, "out of memory");
+	error = bpffs_directory(name, instance->directory, sizeof(instance->directory), message);
+	if (!error)
+		error = open_maps(instance, message);
+	if (!error && !attach_complete(instance))
+		error = fail(message, -ENOENT,
+			     "instance %s: `waybill up` was interrupted (run it again)", name);
+	if (error)
+		instance_close(instance);
+	else
+		*out = instance;
+	return error;
+}
+
+/* One cgroup, one instance: two engines on a connection would not know of each other. */
+static bool paths_overlap(const char *a, const char *b)
+{
+	size_t length = strlen(a) < strlen(b) ? strlen(a) : strlen(b);
+	const char *longer = strlen(a) < strlen(b) ? b : a;
+
+	if (!strcmp(a, "/") || !strcmp(b, "/"))
+		return true;
+	return !strncmp(a, b, length) && (longer[length] == '/' || longer[length] == '\0');
+}
+
+static int check_overlap(const char *name, const char *cgroup, struct message *message)
+{
+	char **names;
+	size_t count;
+	int error = instance_list(&names, &count, message);
+
+	for (size_t i = 0; i < count; i++) {
+		struct instance *other;
+
+		if (!error && strcmp(names[i], name) && !instance_open(names[i], &other, NULL)) {
+			if (paths_overlap(other->control.cgroup_path, cgroup))
+				error = fail(message, -EBUSY,
+					     "instance %s is up on %s, which overlaps %s (waybill "
+					     "down --instance %s, or give another --cgroup)",
+					     names[i], other->control.cgroup_path, cgroup,
+					     names[i]);
+			instance_close(other);
+		}
+		free(names[i]);
+	}
+	free(names);
+	return error;
+}
+
+/* The path below the mount, without a slash at its end. */
+static int cgroup_clean(const char *cgroup, char *path, size_t size, const char *mount,
+			char *directory, size_t directory_size, struct message *message)
+{
+	size_t length;
+
+	if (!cgroup)
+		cgroup = "/";
+	if (!strncmp(cgroup, mount, strlen(mount)) && mount[1])
+		cgroup += strlen(mount); /* the whole path was meant, and given */
+	length = strlen(cgroup);
+	while (length > 1 && cgroup[length - 1] == '/')
+		length--;
+	if ((length && cgroup[0] != '/') || length >= size || strstr(cgroup, ".."))
+		return fail(message, -EINVAL, "cgroup \"%s\": give a path like /system.slice",
+			    cgroup);
+	snprintf(path, size, "%.*s", length ? (int)length : 1, length ? cgroup : "/");
+	snprintf(directory, directory_size, "%s%s", mount, strcmp(path, "/") ? path : "");
+	return 0;
+}
+
+static int make_directories(const struct instance *instance, struct message *message)
+{
+	static const char *const rooms[] = { "", "/maps", "/programs", "/links" };
+	char path[PATH_MAX];
+
+	snprintf(path, sizeof(path), "%s", instance->directory);
+	*strrchr(path, '/') = '\0';
+	mkdir(path, 0700);
+	for (size_t i = 0; i < sizeof(rooms) / sizeof(*rooms); i++) {
+		snprintf(path, sizeof(path), "%s%s", instance->directory, rooms[i]);
+		if (mkdir(path, 0700) && errno != EEXIST)
+			return fail(message, -errno, "%s: %s", path, strerror(errno));
+	}
+	return 0;
+}
+
+static int make(struct instance *instance, const char *cgroup, const char *directory,
+		struct message *message)
+{
+	struct waybill_bpf *programs = NULL;
+	int error;
+
+	error = programs_load(instance, &programs, message);
+	if (error)
+		return error;
+	error = begin(instance, cgroup, directory, message);
+	if (!error)
+		error = make_directories(instance, message);
+	for (int i = 0; !error && i < MAPS; i++)
+		error = pin(instance->map[i], instance, "maps", instance_maps[i], message);
+	if (!error)
+		error = pin_programs(instance, programs, message);
+	if (!error)
+		error = attach_sockets(instance, programs, directory, message);
+	waybill_bpf__destroy(programs);
+	return error;
+}
+
+static int renew(struct instance *instance, struct message *message)
+{
+	struct waybill_bpf *programs = NULL;
+	int error;
+
+	error = programs_load(instance, &programs, message);
+	if (!error)
+		error = pin_programs(instance, programs, message);
+	if (!error)
+		error = attach_renew(instance, programs, message);
+	waybill_bpf__destroy(programs);
+	return error;
+}
+
+int instance_up(const char *name, const char *cgroup, bool *renewed, struct message *message)
+{
+	char mount[PATH_MAX / 2], path[256], directory[PATH_MAX];
+	struct instance *instance = NULL;
+	bool found;
+	int lock, error;
+
+	*renewed = false;
+	error = cgroup_mount(mount, sizeof(mount), message);
+	if (!error)
+		error = cgroup_clean(cgroup, path, sizeof(path), mount, directory,
+				     sizeof(directory), message);
+	if (!error)
+		error = bpffs_mount(message);
+	if (error)
+		return error;
+	lock = bpffs_lock(message);
+	if (lock < 0)
+		return lock;
+	error = instance_open(name, &instance, message);
+	if (!error) {
+		if (cgroup && strcmp(path, instance->control.cgroup_path))
+			error = fail(message, -EEXIST,
+				     "instance %s is up on %s already (waybill down, or another "
+				     "--instance)",
+				     name, instance->control.cgroup_path);
+		else
+			error = renew(instance, message);
+		*renewed = !error;
+	} else if (error == -ENOENT) {
+		error = check_overlap(name, path, message);
+		if (!error && !(instance = instance_new(name)))
+			error = fail(message, -ENOMEM, "out of memory");
+		if (!error)
+			error = bpffs_directory(name, instance->directory,
+						sizeof(instance->directory), message);
+		/* What an interrupted `up` or `down` left. */
+		if (!error)
+			error = bpffs_remove(instance->directory, &found, message);
+		if (!error) {
+			error = make(instance, path, directory, message);
+			if (error)
+				bpffs_remove(instance->directory, &found, NULL);
+		}
+	}
+	instance_close(instance);
+	close(lock);
+	return error;
+}
+
+int instance_down(const char *name, bool *found, struct message *message)
+{
+	char directory[192];
+	int lock, error;
+
+	*found = false;
+	error = bpffs_directory(name, directory, sizeof(directory), message);
+	if (error)
+		return error;
+	lock = bpffs_lock(message);
+	if (lock < 0)
+		return lock;
+	error = bpffs_remove(directory, found, message);
+	close(lock);
+	return error;
+}
+
+int instance_create_private(const char *cgroup, struct instance **out, struct message *message)
+{
+	char mount[PATH_MAX / 2], path[256], directory[PATH_MAX];
+	struct instance *instance;
+	int error;
+
+	*out = NULL;
+	error = cgroup_mount(mount, sizeof(mount), message);
+	if (!error)
+		error = cgroup_clean(cgroup, path, sizeof(path), mount, directory,
+				     sizeof(directory), message);
+	if (error)
+		return error;
+	instance = instance_new("private");
+	if (!instance)
+		return fail(message, -ENOMEM, "out of memory");
+	error = programs_load(instance, &instance->programs, message);
+	if (!error)
+		error = begin(instance, path, directory, message);
+	if (!error)
+		error = attach_sockets(instance, instance->programs, directory, message);
+	if (error)
+		instance_close(instance);
+	else
+		*out = instance;
+	return error;
+}

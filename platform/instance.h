@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * What the files of platform/ share about an instance: its maps, where it is pinned, and the
+ * steps that it is made of. Not for others.
+ */
+#ifndef WAYBILL_PLATFORM_INSTANCE_H
+#define WAYBILL_PLATFORM_INSTANCE_H
+
+#include <errno.h>
+#include <string.h>
+
+#include "platform.h"
+
+/* Every map, in the order of instance_maps[]. */
+enum instance_map {
+	MAP_POLICIES,
+	MAP_CONTROL,
+	MAP_KEYS,
+	MAP_CONTEXTS,
+	MAP_CONNECTS,
+	MAP_ACCEPTS,
+	MAP_HISTORIES,
+	MAP_HANDOFFS,
+	MAP_HANDOFF_HISTORIES,
+	MAP_SHARES,
+	MAP_FLOW_IDS,
+	MAP_COUNTERS,
+	MAP_SERVICE_COUNTERS,
+	MAP_EVENTS,
+	MAPS
+};
+
+extern const char *const instance_maps[MAPS];
+
+struct waybill_bpf;
+
+struct instance {
+	char name[64];
+	char directory[192]; /* of its pins; "" if it is private */
+	int map[MAPS];
+	struct control control;
+	/* Of a private instance only: what holds its programs and links. */
+	struct waybill_bpf *programs;
+	int *links;
+	size_t link_count;
+};
+
+int fail(struct message *message, int error, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+
+/* bpffs.c */
+int bpffs_mount(struct message *message);
+int bpffs_directory(const char *name, char *path, size_t size, struct message *message);
+/* One of up, down, apply, rotate-key at a time, for all instances. Returns a descriptor to close. */
+int bpffs_lock(struct message *message);
+int bpffs_remove(const char *directory, bool *found, struct message *message);
+
+#define PROGRAMS_PINNED { "get", "set", "flows" } /* by others than links */
+
+/* attach.c: the programs that are not tied to services' cgroups, and those that are. */
+int attach_sockets(struct instance *instance, struct waybill_bpf *programs, const char *cgroup,
+		   struct message *message);
+int attach_options(struct instance *instance, const uint64_t *cgroups, size_t count,
+		   struct message *message);
+/* Detaches the option hooks from all cgroups but these. */
+int detach_options(struct instance *instance, const uint64_t *cgroups, size_t count);
+/* Gives every link of a pinned instance the programs given. */
+int attach_renew(struct instance *instance, struct waybill_bpf *programs, struct message *message);
+
+/* Whether every hook of sockets is attached: `up` was not interrupted. */
+bool attach_complete(const struct instance *instance);
+
+/* keys.c: the first key of a new instance. */
+int keys_begin(struct instance *instance, struct message *message);
+
+/* Nanoseconds of CLOCK_BOOTTIME, the clock of everything the programs write. */
+uint64_t boot_time(void);
+
+#endif

@@ -1,0 +1,346 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/*
+ * Compiles a policy into its image: puts services and filters in order of precedence, and each
+ * condition into its table. kernel/policy.h says what the image looks like.
+ */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "../record/service_id.h"
+#include "policy_cgroup.h"
+#include "policy_check.h"
+#include "policy_compile.h"
+#include "policy_message.h"
+#include "policy_table.h"
+
+static int too_large(const struct compilation *compilation)
+{
+	size_t lines = compilation->builder.lines;
+
+	if (lines <= POLICY_LINES_MAX)
+		policy_error(compilation->message, compilation->policy->source, 0,
+			     "the ids of its cgroups do not fit into a hash of %u lines",
+			     POLICY_LINES_MAX);
+	else
+		policy_error(compilation->message, compilation->policy->source, 0,
+			     "its image has %s%zu lines more than the limit of %u (use fewer "
+			     "prefixes; long IPv6 prefixes cost most)",
+			     compilation->incomplete ? "at least " : "", lines - POLICY_LINES_MAX,
+			     POLICY_LINES_MAX);
+	return -E2BIG;
+}
+
+static int compare_services(const void *left, const void *right)
+{
+	const struct service *a = *(const struct service *const *)left;
+	const struct service *b = *(const struct service *const *)right;
+
+	return (a->weight < b->weight) - (a->weight > b->weight);
+}
+
+/* Filters are elements of one array, so their addresses are the order of the file. */
+static int compare_filters(const void *left, const void *right)
+{
+	const struct filter *a = *(const struct filter *const *)left;
+	const struct filter *b = *(const struct filter *const *)right;
+
+	if (a->weight != b->weight)
+		return (a->weight < b->weight) - (a->weight > b->weight);
+	return (a > b) - (a < b);
+}
+
+static void put_in_order(struct compilation *compilation)
+{
+	const struct policy *policy = compilation->policy;
+	size_t slot, i, first, count = 0;
+
+	for (i = 0; i < policy->services; i++)
+		compilation->service[i] = &policy->service[i];
+	qsort(compilation->service, policy->services, sizeof(*compilation->service),
+	      compare_services);
+	for (slot = 0; slot < policy->services; slot++) {
+		first = count;
+		for (i = 0; i < policy->filters; i++) {
+			if (strcmp(policy->filter[i].service, compilation->service[slot]->name))
+				continue;
+			compilation->slot[count] = slot;
+			compilation->filter[count++] = &policy->filter[i];
+		}
+		qsort(compilation->filter + first, count - first, sizeof(*compilation->filter),
+		      compare_filters);
+	}
+}
+
+static int compile_services(struct compilation *compilation, struct policy_header *header)
+{
+	struct policy_cell ids[POLICY_SERVICES_MAX], endpoints[POLICY_SERVICES_MAX];
+	size_t slot, filter = 0, ports = 0;
+	struct policy_service *line;
+	int error;
+
+	header->services = compilation->policy->services;
+	error = image_append(&compilation->builder, header->services, &header->service_line);
+	if (error)
+		return error;
+	for (slot = 0; slot < header->services; slot++) {
+		const struct service *service = compilation->service[slot];
+
+		line = (void *)compilation->builder.line[header->service_line + slot];
+		line->id = policy_service_id(service->name);
+		line->weight = service->weight;
+		line->tcp_port = htons(service->tcp);
+		line->udp_port = htons(service->udp);
+		line->when_down = service->when_down;
+		line->has4 = service->has4;
+		line->has6 = service->has6;
+		line->first_filter = filter;
+		while (filter < compilation->policy->filters && compilation->slot[filter] == slot)
+			filter++;
+		line->filters = filter - line->first_filter;
+		memcpy(line->address4, service->address4, sizeof(line->address4));
+		memcpy(line->address6, service->address6, sizeof(line->address6));
+		snprintf(line->name, sizeof(line->name), "%s", service->name);
+		ids[slot] = (struct policy_cell){ .key = line->id, .value = slot };
+		if (service->tcp)
+			endpoints[ports++] = (struct policy_cell){ .key = 1 + service->tcp,
+								   .value = slot };
+	}
+	error = image_hash(&compilation->builder, ids, header->services, &header->ids);
+	return error ? error : image_hash(&compilation->builder, endpoints, ports,
+					  &header->endpoints);
+}
+
+/* Ids that are taken move up by one, in order of precedence. */
+static uint32_t filter_id(const struct compilation *compilation, const uint32_t *taken,
+			  size_t number)
+{
+	const struct filter *filter = compilation->filter[number];
+	char name[2 * POLICY_NAME_MAX];
+	uint32_t id;
+	size_t i;
+
+	snprintf(name, sizeof(name), "%s/%s", filter->service, filter->name);
+	id = record_service_id(name);
+	for (i = 0; i < number; i++)
+		if (taken[i] == id) {
+			id = id + 1 ? id + 1 : 1;
+			i = -1; /* look through all of them again */
+		}
+	return id;
+}
+
+static int compile_context(struct compilation *compilation, const struct filter *filter,
+			   struct policy_filter *line)
+{
+	const struct policy_target *target = compilation->target;
+
+	line->context_size = filter->context_size;
+	if (!target->context_number)
+		return 0;
+	return target->context_number(target->data, filter->context, filter->context_size,
+				      &line->context, compilation->message);
+}
+
+static int compile_filters(struct compilation *compilation, struct policy_header *header)
+{
+	uint32_t taken[POLICY_FILTERS_MAX];
+	struct policy_filter *line;
+	size_t i;
+	int error;
+
+	header->filters = compilation->policy->filters;
+	header->words = (header->filters + 63) / 64;
+	error = image_append(&compilation->builder, (header->filters + 1) / 2,
+			     &header->filter_line);
+	for (i = 0; !error && i < header->filters; i++) {
+		const struct filter *filter = compilation->filter[i];
+
+		line = (void *)compilation->builder.line[header->filter_line + i / 2];
+		line += i % 2;
+		taken[i] = filter_id(compilation, taken, i);
+		line->id = taken[i];
+		line->slot = compilation->slot[i];
+		line->action = filter->action;
+		line->weight = filter->weight;
+		snprintf(line->name, sizeof(line->name), "%s", filter->name);
+		if (filter->context)
+			error = compile_context(compilation, filter, line);
+	}
+	return error;
+}
+
+static int add_prefixes(struct table *table4, struct table *table6, const struct filter *filter,
+			unsigned int number)
+{
+	size_t i, byte;
+	int error = 0;
+
+	if (!filter->remotes) {
+		bitmap_set(&table4->always, number);
+		bitmap_set(&table6->always, number);
+	}
+	for (i = 0; !error && i < filter->remotes; i++) {
+		const struct prefix *prefix = &filter->remote[i];
+		int bits = prefix->v4 ? 32 : 128;
+		table_value from = 0, rest = bits == 32 ? UINT32_MAX : ~(table_value)0;
+
+		for (byte = 16 - bits / 8; byte < 16; byte++)
+			from = from << 8 | prefix->address[byte];
+		rest = prefix->length == 128 ? 0 : rest >> prefix->length;
+		error = table_add(prefix->v4 ? table4 : table6, from & ~rest, from | rest, bits,
+				  number);
+	}
+	return error;
+}
+
+static int add_ranges(struct table *table, const struct range *range, size_t ranges, int bits,
+		      unsigned int number)
+{
+	size_t i;
+	int error = 0;
+
+	if (!ranges)
+		bitmap_set(&table->always, number);
+	for (i = 0; !error && i < ranges; i++)
+		error = table_add(table, range[i].from, range[i].to, bits, number);
+	return error;
+}
+
+static int compile_tables(struct compilation *compilation, struct policy_header *header)
+{
+	struct table remote4 = { 0 }, remote6 = { 0 }, port = { 0 }, user = { 0 }, service = { 0 };
+	struct image_builder *builder = &compilation->builder;
+	unsigned int i;
+	int error = 0;
+
+	for (i = 0; !error && i < compilation->policy->filters; i++) {
+		const struct filter *filter = compilation->filter[i];
+
+		error = add_prefixes(&remote4, &remote6, filter, i);
+		if (!error)
+			error = add_ranges(&port, filter->port, filter->ports, 16, i);
+		if (!error)
+			error = add_ranges(&user, filter->user, filter->users, 32, i);
+	}
+	for (i = 0; !error && i < compilation->policy->services; i++) {
+		const struct service_identity *identity = &compilation->service[i]->identity;
+		struct range only = { identity->user, identity->user };
+
+		error = add_ranges(&service, &only, identity->has_user, 32, i);
+	}
+	if (!error)
+		error = table_build(&remote4, builder, &header->remote4);
+	if (!error)
+		error = table_build(&remote6, builder, &header->remote6);
+	if (!error)
+		error = table_build(&port, builder, &header->remote_port);
+	if (!error)
+		error = table_build(&user, builder, &header->user);
+	if (!error)
+		error = table_build(&service, builder, &header->service_user);
+	table_release(&remote4);
+	table_release(&remote6);
+	table_release(&port);
+	table_release(&user);
+	table_release(&service);
+	return error;
+}
+
+static int compile_protocols(struct compilation *compilation, struct policy_header *header)
+{
+	struct bitmap tcp = { 0 }, udp = { 0 };
+	unsigned int i;
+	int error;
+
+	for (i = 0; i < compilation->policy->filters; i++) {
+		if (compilation->filter[i]->tcp)
+			bitmap_set(&tcp, i);
+		if (compilation->filter[i]->udp)
+			bitmap_set(&udp, i);
+	}
+	error = image_share(&compilation->builder, &tcp, &header->tcp);
+	return error ? error : image_share(&compilation->builder, &udp, &header->udp);
+}
+
+static int compile_header(struct compilation *compilation, struct policy_header *header)
+{
+	struct timespec now;
+	int error = image_append(&compilation->builder, 1, &header->source_line);
+
+	if (error)
+		return error;
+	snprintf((char *)compilation->builder.line[header->source_line], POLICY_LINE, "%s",
+		 compilation->policy->source);
+	error = compile_services(compilation, header);
+	if (!error)
+		error = compile_filters(compilation, header);
+	if (!error)
+		error = compile_protocols(compilation, header);
+	if (!error)
+		error = cgroups_compile(compilation, header);
+	if (!error)
+		error = compile_tables(compilation, header);
+	compilation->incomplete = error == -E2BIG;
+	if (!error && compilation->builder.lines > POLICY_LINES_MAX)
+		error = -E2BIG;
+	if (error)
+		return error;
+	clock_gettime(CLOCK_REALTIME, &now);
+	header->magic = POLICY_MAGIC;
+	header->layout = POLICY_LAYOUT;
+	header->hop_limit = compilation->policy->hop_limit;
+	header->generation = compilation->target->generation;
+	header->lines = compilation->builder.lines;
+	header->records_expire = compilation->policy->records_expire;
+	header->applied = now.tv_sec * 1000000000ULL + now.tv_nsec;
+	return 0;
+}
+
+int policy_compile(const struct policy *policy, const struct policy_target *target,
+		   struct policy_image *image, struct message *message)
+{
+	struct compilation *compilation;
+	struct policy_header header = { 0 };
+	uint32_t first;
+	int error;
+
+	*image = (struct policy_image){ 0 };
+	error = policy_check(policy, NULL, message);
+	if (error)
+		return error;
+	message->text[0] = 0;
+	compilation = calloc(1, sizeof(*compilation));
+	if (!compilation) {
+		error = -ENOMEM;
+		goto end;
+	}
+	compilation->policy = policy;
+	compilation->target = target;
+	compilation->message = message;
+	error = image_append(&compilation->builder, 1, &first);
+	if (error)
+		goto end;
+	put_in_order(compilation);
+	error = compile_header(compilation, &header);
+	if (error == -E2BIG)
+		too_large(compilation);
+	if (error)
+		goto end;
+	memcpy(compilation->builder.line[first], &header, sizeof(header));
+	image->line = compilation->builder.line;
+	image->lines = compilation->builder.lines;
+	compilation->builder.line = NULL;
+end:
+	if (error && !message->text[0])
+		policy_error(message, policy->source, 0, "cannot be compiled: %s",
+			     strerror(-error));
+	if (compilation)
+		image_release(&compilation->builder);
+	free(compilation);
+	return error;
+}

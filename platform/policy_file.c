@@ -1,0 +1,303 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/*
+ * Loads a policy file: reads it, has its shape checked against the schema, and makes a policy of
+ * its texts. The first thing that is wrong ends it, with its line.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "policy_check.h"
+#include "policy_message.h"
+#include "policy_schema.h"
+#include "policy_value.h"
+
+#define SECOND 1000000000ULL
+
+struct load {
+	const char *name;
+	const struct document *document;
+	struct message *message;
+	struct reason reason;
+};
+
+static int out_of_memory(const char *name, struct message *message)
+{
+	policy_error(message, name, 0, "not enough memory to read it");
+	return -ENOMEM;
+}
+
+/* Completes 'key "text" ...' with the reason. */
+static int refuse(struct load *load, const struct place *place, const char *text, int error)
+{
+	if (error == -ENOMEM)
+		return out_of_memory(load->name, load->message);
+	return policy_error(load->message, load->name, document_line(load->document, place),
+			    "%s \"%s\" %s", place->key, excerpt(text).text, load->reason.text);
+}
+
+static int load_number(struct load *load, struct place place, const char *text, uint64_t from,
+		       uint64_t to, uint64_t *number)
+{
+	int error;
+
+	if (!text)
+		return 0;
+	error = value_number(text, from, to, number, &load->reason);
+	return error ? refuse(load, &place, text, error) : 0;
+}
+
+static int load_choice(struct load *load, struct place place, const char *text,
+		       const char *const *choices, size_t *index)
+{
+	int error;
+
+	if (!text)
+		return 0;
+	error = value_choice(text, choices, index, &load->reason);
+	return error ? refuse(load, &place, text, error) : 0;
+}
+
+static int load_cgroup(struct load *load, struct place place, const char *text, char **path)
+{
+	int error = value_cgroup(text, path, &load->reason);
+
+	return error ? refuse(load, &place, text, error) : 0;
+}
+
+static int load_name(struct load *load, struct place place, const char *text, char **name)
+{
+	if (value_check_name(text, &load->reason) < 0)
+		return refuse(load, &place, text, -EINVAL);
+	*name = strdup(text);
+	return *name ? 0 : out_of_memory(load->name, load->message);
+}
+
+static int load_limits(struct load *load, const struct file_limits *file, struct policy *policy)
+{
+	struct place hops = { .list = "limits", .key = "hops" };
+	struct place expire = { .list = "limits", .key = "records_expire" };
+	uint64_t number = WAYBILL_HOPS_DEFAULT;
+	int error = load_number(load, hops, file->hops, 1, WAYBILL_HOPS_MAX, &number);
+
+	policy->hop_limit = number;
+	policy->records_expire = 600 * SECOND;
+	if (!error && file->records_expire) {
+		error = value_duration(file->records_expire, &policy->records_expire,
+				       &load->reason);
+		if (error)
+			error = refuse(load, &expire, file->records_expire, error);
+	}
+	return error;
+}
+
+static int load_identity(struct load *load, struct place place, const struct file_identity *file,
+			 struct service_identity *identity)
+{
+	int error = 0;
+
+	place.section = "identity";
+	if (file->user) {
+		place.key = "user";
+		identity->has_user = true;
+		error = value_user(file->user, &identity->user, &load->reason);
+		if (error)
+			return refuse(load, &place, file->user, error);
+	}
+	if (file->cgroup) {
+		place.key = "cgroup";
+		error = load_cgroup(load, place, file->cgroup, &identity->cgroup);
+	}
+	return error;
+}
+
+static int load_service(struct load *load, const struct file_service *file, size_t index,
+			struct service *service)
+{
+	static const char *const choices[] = { "block", "pass", NULL };
+	struct place place = { .list = "services", .index = index };
+	struct place tcp = place, udp = place, weight = place, down = place;
+	uint64_t number = 0, tcp_port = 0, udp_port = 0;
+	size_t choice = 0;
+	int error;
+
+	*service = (struct service){
+		.line = document_line(load->document, &place),
+		.has4 = true,
+		.has6 = true,
+		.address4 = { 127, 0, 0, 1 },
+		.address6 = { [15] = 1 },
+	};
+	place.key = "name";
+	weight.key = "weight";
+	tcp.section = udp.section = "endpoint";
+	tcp.key = "tcp";
+	udp.key = "udp";
+	down.key = "when_down";
+	error = load_name(load, place, file->name, &service->name);
+	if (!error)
+		error = load_number(load, weight, file->weight, 0, UINT32_MAX, &number);
+	if (!error)
+		error = load_number(load, tcp, file->endpoint.tcp, 1, 65535, &tcp_port);
+	if (!error)
+		error = load_number(load, udp, file->endpoint.udp, 1, 65535, &udp_port);
+	if (!error)
+		error = load_identity(load, place, &file->identity, &service->identity);
+	if (!error)
+		error = load_choice(load, down, file->when_down, choices, &choice);
+	service->weight = number;
+	service->tcp = tcp_port;
+	service->udp = udp_port;
+	service->when_down = choice ? POLICY_DOWN_PASS : POLICY_DOWN_BLOCK;
+	return error;
+}
+
+static int load_protocols(struct load *load, struct place place, const struct file_match *file,
+			  struct filter *filter)
+{
+	static const char *const choices[] = { "tcp", "udp", NULL };
+	size_t choice = 0;
+	int error = 0;
+
+	place.key = "protocol";
+	filter->tcp = !file->protocols;
+	for (; !error && place.entry < file->protocols; place.entry++) {
+		error = load_choice(load, place, file->protocol[place.entry], choices, &choice);
+		filter->tcp |= !choice;
+		filter->udp |= choice;
+	}
+	return error;
+}
+
+static int load_match(struct load *load, struct place place, const struct file_match *file,
+		      struct filter *filter)
+{
+	int error = load_protocols(load, place, file, filter);
+
+	filter->remote = calloc(file->remotes + 1, sizeof(*filter->remote));
+	filter->port = calloc(file->remote_ports + 1, sizeof(*filter->port));
+	filter->user = calloc(file->users + 1, sizeof(*filter->user));
+	filter->cgroup = calloc(file->cgroups + 1, sizeof(*filter->cgroup));
+	if (!filter->remote || !filter->port || !filter->user || !filter->cgroup)
+		return out_of_memory(load->name, load->message);
+	place.key = "remote";
+	for (place.entry = 0; !error && place.entry < file->remotes; place.entry++) {
+		error = value_prefix(file->remote[place.entry], &filter->remote[filter->remotes++],
+				     &load->reason);
+		if (error)
+			return refuse(load, &place, file->remote[place.entry], error);
+	}
+	place.key = "remote_port";
+	for (place.entry = 0; !error && place.entry < file->remote_ports; place.entry++) {
+		error = value_ports(file->remote_port[place.entry], &filter->port[filter->ports++],
+				    &load->reason);
+		if (error)
+			return refuse(load, &place, file->remote_port[place.entry], error);
+	}
+	place.key = "user";
+	for (place.entry = 0; !error && place.entry < file->users; place.entry++) {
+		error = value_users(file->user[place.entry], &filter->user[filter->users++],
+				    &load->reason);
+		if (error)
+			return refuse(load, &place, file->user[place.entry], error);
+	}
+	place.key = "cgroup";
+	for (place.entry = 0; !error && place.entry < file->cgroups; place.entry++)
+		error = load_cgroup(load, place, file->cgroup[place.entry],
+				    &filter->cgroup[filter->cgroups++]);
+	return error;
+}
+
+static int load_context(struct load *load, const struct file_filter *file, struct filter *filter)
+{
+	if (!file->context)
+		return 0;
+	filter->context_size = strlen(file->context);
+	filter->context = (uint8_t *)strdup(file->context);
+	return filter->context ? 0 : out_of_memory(load->name, load->message);
+}
+
+static int load_filter(struct load *load, const struct file_filter *file, size_t index,
+		       struct filter *filter)
+{
+	static const char *const choices[] = { "permit", "block", "redirect", NULL };
+	struct place place = { .list = "filters", .index = index };
+	struct place weight = place, action = place, match = place;
+	size_t choice = 0;
+	uint64_t number = 0;
+	int error;
+
+	filter->line = document_line(load->document, &place);
+	place.key = "name";
+	weight.key = "weight";
+	match.section = "match";
+	action.key = "action";
+	error = load_name(load, place, file->name, &filter->name);
+	if (error)
+		return error;
+	filter->service = strdup(file->service);
+	if (!filter->service)
+		return out_of_memory(load->name, load->message);
+	error = load_number(load, weight, file->weight, 0, UINT32_MAX, &number);
+	if (!error)
+		error = load_match(load, match, &file->match, filter);
+	if (!error)
+		error = load_choice(load, action, file->action, choices, &choice);
+	if (!error)
+		error = load_context(load, file, filter);
+	filter->weight = number;
+	filter->action = POLICY_PERMIT + choice;
+	return error;
+}
+
+static int load_policy(struct load *load, const struct file_policy *file, struct policy *policy)
+{
+	struct place version = { .list = "version", .key = "version" };
+	uint64_t number;
+	size_t i;
+	int error;
+
+	error = load_number(load, version, file->version, 1, 1, &number);
+	if (!error)
+		error = load_limits(load, &file->limits, policy);
+	if (error)
+		return error;
+	policy->source = strdup(load->name);
+	policy->service = calloc(file->services + 1, sizeof(*policy->service));
+	policy->filter = calloc(file->filters + 1, sizeof(*policy->filter));
+	if (!policy->source || !policy->service || !policy->filter)
+		return out_of_memory(load->name, load->message);
+	for (i = 0; !error && i < file->services; i++)
+		error = load_service(load, &file->service[i], i,
+				     &policy->service[policy->services++]);
+	for (i = 0; !error && i < file->filters; i++)
+		error = load_filter(load, &file->filter[i], i, &policy->filter[policy->filters++]);
+	return error ? error : policy_check(policy, load->document, load->message);
+}
+
+int policy_load_text(const char *name, const char *text, size_t size, struct policy **policy,
+		     struct message *message)
+{
+	struct file_policy *file = NULL;
+	struct document document;
+	struct load load = { .name = name, .document = &document, .message = message };
+	int error;
+
+	*policy = NULL;
+	error = document_parse(&document, name, text, size, message);
+	if (!error)
+		error = schema_load(&document, &file, message);
+	if (!error) {
+		*policy = calloc(1, sizeof(**policy));
+		error = *policy ? load_policy(&load, file, *policy) : out_of_memory(name, message);
+	}
+	schema_release(file);
+	document_release(&document);
+	if (error) {
+		policy_free(*policy);
+		*policy = NULL;
+	}
+	return error;
+}

@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/*
+ * The lines of an image under construction: appended, shared by content, or as the cells of a
+ * hash in which the kernel half looks at two places.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "policy_image.h"
+
+_Static_assert(sizeof(struct bitmap) == POLICY_LINE, "a result is one line");
+
+#define CELLS (POLICY_LINE / sizeof(struct policy_cell))
+#define HASH_CELLS_MAX (POLICY_LINES_MAX * CELLS)
+#define SETTLE_STEPS 1000
+
+static int grow_lines(struct image_builder *builder, size_t count)
+{
+	size_t capacity = builder->capacity ? builder->capacity : 64;
+	void *grown;
+
+	if (count > IMAGE_LINES_CEILING || builder->lines + count > IMAGE_LINES_CEILING)
+		return -E2BIG;
+	while (capacity < builder->lines + count)
+		capacity *= 2;
+	if (capacity == builder->capacity)
+		return 0;
+	grown = reallocarray(builder->line, capacity, POLICY_LINE);
+	if (!grown)
+		return -ENOMEM;
+	builder->line = grown;
+	builder->capacity = capacity;
+	return 0;
+}
+
+int image_append(struct image_builder *builder, size_t count, uint32_t *first)
+{
+	int error = grow_lines(builder, count);
+
+	if (error)
+		return error;
+	memset(builder->line[builder->lines], 0, count * POLICY_LINE);
+	*first = builder->lines;
+	builder->lines += count;
+	return 0;
+}
+
+static size_t hash_line(const void *content)
+{
+	uint64_t word[POLICY_LINE / 8], hash = 0;
+	size_t i;
+
+	memcpy(word, content, sizeof(word));
+	for (i = 0; i < POLICY_LINE / 8; i++) {
+		hash = (hash ^ word[i]) * 0x9e3779b97f4a7c15ULL;
+		hash ^= hash >> 29;
+	}
+	return hash;
+}
+
+/* Where the line with this content is in the table of slots, or the free slot for it. */
+static size_t find_slot(const struct image_builder *builder, const void *content)
+{
+	size_t at = hash_line(content) & (builder->slots - 1);
+
+	while (builder->slot[at] && memcmp(builder->line[builder->slot[at]], content, POLICY_LINE))
+		at = (at + 1) & (builder->slots - 1);
+	return at;
+}
+
+static int grow_slots(struct image_builder *builder)
+{
+	struct image_builder grown = *builder;
+	size_t i;
+
+	if (builder->shared * 2 < builder->slots)
+		return 0;
+	grown.slots = builder->slots ? builder->slots * 2 : 256;
+	grown.slot = calloc(grown.slots, sizeof(*grown.slot));
+	if (!grown.slot)
+		return -ENOMEM;
+	for (i = 0; i < builder->slots; i++)
+		if (builder->slot[i])
+			grown.slot[find_slot(&grown, builder->line[builder->slot[i]])] =
+				builder->slot[i];
+	free(builder->slot);
+	*builder = grown;
+	return 0;
+}
+
+int image_share(struct image_builder *builder, const void *content, uint32_t *number)
+{
+	static const uint8_t zero[POLICY_LINE];
+	size_t at;
+	int error;
+
+	*number = 0;
+	if (!memcmp(content, zero, POLICY_LINE))
+		return 0;
+	error = grow_slots(builder);
+	if (error)
+		return error;
+	at = find_slot(builder, content);
+	if (!builder->slot[at]) {
+		error = image_append(builder, 1, &builder->slot[at]);
+		if (error) {
+			builder->slot[at] = 0;
+			return error;
+		}
+		memcpy(builder->line[builder->slot[at]], content, POLICY_LINE);
+		builder->shared++;
+	}
+	*number = builder->slot[at];
+	return 0;
+}
+
+/*
+ * Puts a key into one of its two cells, and whoever was there into its other one, and so on. The
+ * walk is over when it is longer than any that ends is likely to be. Returns false then.
+ */
+static bool settle(struct policy_cell *table, uint32_t cells, struct policy_cell cell)
+{
+	uint32_t at = policy_hash_cell(cell.key, 0, cells), first;
+	struct policy_cell evicted;
+	int steps;
+
+	for (steps = 0; steps < SETTLE_STEPS; steps++) {
+		evicted = table[at];
+		table[at] = cell;
+		if (!evicted.key)
+			return true;
+		cell = evicted;
+		first = policy_hash_cell(cell.key, 0, cells);
+		at = at == first ? policy_hash_cell(cell.key, 1, cells) : first;
+	}
+	return false;
+}
+
+static bool settle_all(struct policy_cell *table, uint32_t cells, const struct policy_cell *cell,
+		       size_t count)
+{
+	size_t i;
+
+	memset(table, 0, cells * sizeof(*table));
+	for (i = 0; i < count; i++)
+		if (!settle(table, cells, cell[i]))
+			return false;
+	return true;
+}
+
+int image_hash(struct image_builder *builder, const struct policy_cell *cell, size_t count,
+	       struct policy_hash *hash)
+{
+	struct policy_cell *table = NULL;
+	uint32_t cells = CELLS;
+	int error = -E2BIG;
+
+	*hash = (struct policy_hash){ 0 };
+	if (!count)
+		return 0;
+	/* Two cells for each key are on the verge of failing; with three it hardly ever does. */
+	while (cells < count * 3 && cells < HASH_CELLS_MAX)
+		cells *= 2;
+	for (; cells <= HASH_CELLS_MAX; cells *= 2) {
+		free(table);
+		table = malloc(cells * sizeof(*table));
+		if (!table)
+			return -ENOMEM;
+		if (!settle_all(table, cells, cell, count))
+			continue;
+		error = image_append(builder, cells / CELLS, &hash->first);
+		if (error)
+			break;
+		memcpy(builder->line[hash->first], table, cells * sizeof(*table));
+		hash->cells = cells;
+		break;
+	}
+	free(table);
+	return error;
+}
+
+void image_release(struct image_builder *builder)
+{
+	free(builder->line);
+	free(builder->slot);
+	*builder = (struct image_builder){ 0 };
+}

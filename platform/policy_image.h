@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * A policy image being built: lines that are equal are kept once, whatever they mean, so a tree
+ * of a hundred thousand prefixes with few distinct results folds into a graph that is far smaller.
+ */
+#ifndef WAYBILL_PLATFORM_POLICY_IMAGE_H
+#define WAYBILL_PLATFORM_POLICY_IMAGE_H
+
+#include "policy.h"
+
+/*
+ * Lines are counted on beyond POLICY_LINES_MAX, so that an error can say by how many there are too
+ * many, but not without end.
+ */
+#define IMAGE_LINES_CEILING ((size_t)4 * POLICY_LINES_MAX)
+
+/* A set of filters, or of services in the first word. */
+struct bitmap {
+	uint64_t word[POLICY_WORDS];
+};
+
+struct image_builder {
+	uint8_t (*line)[POLICY_LINE];
+	size_t lines, capacity;
+	uint32_t *slot; /* hash table of the lines that may be shared; 0: empty */
+	size_t slots, shared;
+};
+
+/* All return 0, -ENOMEM, or -E2BIG at the ceiling. */
+
+/* Appends zeroed lines that stand together; the first one's number. */
+int image_append(struct image_builder *builder, size_t count, uint32_t *first);
+/* The number of a line with this content, which is appended if there is none; 0 if it is zero. */
+int image_share(struct image_builder *builder, const void *content, uint32_t *number);
+/* Keys are different and not 0. Also -E2BIG if no number of cells gives each of them a place. */
+int image_hash(struct image_builder *builder, const struct policy_cell *cell, size_t count,
+	       struct policy_hash *hash);
+void image_release(struct image_builder *builder);
+
+static inline void bitmap_set(struct bitmap *bitmap, unsigned int bit)
+{
+	bitmap->word[bit / 64] |= 1ULL << bit % 64;
+}
+
+static inline void bitmap_clear(struct bitmap *bitmap, unsigned int bit)
+{
+	bitmap->word[bit / 64] &= ~(1ULL << bit % 64);
+}
+
+#endif

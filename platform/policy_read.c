@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/*
+ * From a path to the text of a policy, and the end of a policy. The file is read to its end and
+ * never mapped: whoever edits it meanwhile cannot change what was checked.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "policy_document.h"
+#include "policy_message.h"
+
+/* One byte more than is allowed is enough to know that there is too much. */
+#define READ_MAX (DOCUMENT_TEXT_MAX + 1)
+
+static int read_all(int file, char **text, size_t *size)
+{
+	size_t capacity = 0;
+	ssize_t count;
+
+	*text = NULL;
+	*size = 0;
+	do {
+		if (*size == capacity) {
+			char *grown;
+
+			capacity = capacity ? capacity * 2 : 65536;
+			if (capacity > READ_MAX)
+				capacity = READ_MAX;
+			grown = realloc(*text, capacity);
+			if (!grown)
+				return -ENOMEM;
+			*text = grown;
+		}
+		count = read(file, *text + *size, capacity - *size);
+		if (count < 0 && errno != EINTR)
+			return -errno;
+		*size += count > 0 ? count : 0;
+	} while (count && *size < READ_MAX);
+	return 0;
+}
+
+int policy_load(const char *path, struct policy **policy, struct message *message)
+{
+	int file = open(path, O_RDONLY | O_CLOEXEC), error;
+	char *text = NULL;
+	size_t size = 0;
+
+	*policy = NULL;
+	error = file < 0 ? -errno : read_all(file, &text, &size);
+	if (file >= 0)
+		close(file);
+	if (error)
+		policy_error(message, path, 0, "cannot be read: %s", strerror(-error));
+	else
+		error = policy_load_text(path, text, size, policy, message);
+	free(text);
+	return error;
+}
+
+static void free_texts(char **text, size_t count)
+{
+	while (count--)
+		free(text[count]);
+	free(text);
+}
+
+void policy_free(struct policy *policy)
+{
+	size_t i;
+
+	if (!policy)
+		return;
+	for (i = 0; i < policy->services; i++) {
+		free(policy->service[i].name);
+		free(policy->service[i].identity.cgroup);
+	}
+	for (i = 0; i < policy->filters; i++) {
+		struct filter *filter = &policy->filter[i];
+
+		free(filter->name);
+		free(filter->service);
+		free(filter->remote);
+		free(filter->port);
+		free(filter->user);
+		free_texts(filter->cgroup, filter->cgroups);
+		free(filter->context);
+	}
+	free(policy->service);
+	free(policy->filter);
+	free_texts(policy->no_service, policy->no_services);
+	free(policy->source);
+	free(policy);
+}

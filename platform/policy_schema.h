@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The shape of a policy file, as libcyaml fills it in. Every value is still the text of the file;
+ * policy_file.c makes numbers, addresses and users of it, because it can say what is wrong with them.
+ */
+#ifndef WAYBILL_PLATFORM_POLICY_SCHEMA_H
+#define WAYBILL_PLATFORM_POLICY_SCHEMA_H
+
+#include "policy_document.h"
+
+struct file_limits {
+	char *hops;
+	char *records_expire;
+};
+
+struct file_endpoint {
+	char *tcp;
+	char *udp;
+};
+
+struct file_identity {
+	char *user;
+	char *cgroup;
+};
+
+struct file_service {
+	char *name;
+	char *weight;
+	struct file_endpoint endpoint;
+	struct file_identity identity;
+	char *when_down;
+};
+
+struct file_match {
+	char **protocol, **remote, **remote_port, **user, **cgroup;
+	unsigned int protocols, remotes, remote_ports, users, cgroups;
+};
+
+struct file_filter {
+	char *name;
+	char *service;
+	char *weight;
+	struct file_match match;
+	char *action;
+	char *context;
+};
+
+struct file_policy {
+	char *version;
+	struct file_limits limits;
+	struct file_service *service;
+	unsigned int services;
+	struct file_filter *filter;
+	unsigned int filters;
+};
+
+/* Returns 0 and a file for schema_release(), -EINVAL and message, or -ENOMEM and message. */
+int schema_load(const struct document *document, struct file_policy **file,
+		struct message *message);
+void schema_release(struct file_policy *file);
+
+#endif

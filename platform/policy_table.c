@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/*
+ * Builds the tree of a table by sweeping over the edges of all ranges in order: between two edges
+ * the set of members that accept is the same, so the values fall into segments, each with one
+ * result line, and the tree is cut out of the sorted segments. The time is that of sorting the
+ * edges; how ranges overlap does not matter.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "policy_table.h"
+
+#define VALUE_BITS 128
+
+/* From here to the beginning of the next segment, or to the end, the result is this line. */
+struct segment {
+	table_value from;
+	uint32_t line;
+};
+
+struct segments {
+	struct segment *segment;
+	size_t count;
+};
+
+static void add_edge(struct table *table, table_value at, unsigned int member, bool end)
+{
+	table->edge[table->edges++] = (struct table_edge){ at, member, end };
+}
+
+int table_add(struct table *table, table_value from, table_value to, int bits, unsigned int member)
+{
+	table_value last = bits == VALUE_BITS ? ~(table_value)0 : ((table_value)1 << bits) - 1;
+
+	if (table->capacity - table->edges < 2) {
+		size_t capacity = table->capacity ? table->capacity * 2 : 64;
+		void *grown = reallocarray(table->edge, capacity, sizeof(*table->edge));
+
+		if (!grown)
+			return -ENOMEM;
+		table->edge = grown;
+		table->capacity = capacity;
+	}
+	add_edge(table, from << (VALUE_BITS - bits), member, false);
+	if (to != last)
+		add_edge(table, (to + 1) << (VALUE_BITS - bits), member, true);
+	return 0;
+}
+
+static int compare_edges(const void *left, const void *right)
+{
+	const struct table_edge *a = left, *b = right;
+
+	return (a->at > b->at) - (a->at < b->at);
+}
+
+/*
+ * Ranges of one member may overlap, so it accepts while any of them is open. A range begins at a
+ * smaller value than it ends, so the order of edges at the same value does not matter.
+ */
+static void pass_edge(const struct table_edge *edge, uint32_t *open, struct bitmap *accepting)
+{
+	if (!edge->end && !open[edge->member]++)
+		bitmap_set(accepting, edge->member);
+	if (edge->end && !--open[edge->member])
+		bitmap_clear(accepting, edge->member);
+}
+
+static int add_segment(struct segments *segments, table_value from, struct image_builder *builder,
+		       const struct bitmap *accepting, const struct bitmap *always)
+{
+	struct bitmap all = *accepting;
+	uint32_t line;
+	size_t i;
+	int error;
+
+	for (i = 0; i < POLICY_WORDS; i++)
+		all.word[i] |= always->word[i];
+	error = image_share(builder, &all, &line);
+	if (error)
+		return error;
+	if (!segments->count || segments->segment[segments->count - 1].line != line)
+		segments->segment[segments->count++] = (struct segment){ from, line };
+	return 0;
+}
+
+static int sweep(struct table *table, struct image_builder *builder, struct segments *segments)
+{
+	uint32_t open[POLICY_FILTERS_MAX] = { 0 };
+	struct bitmap accepting = { 0 };
+	table_value at = 0;
+	size_t i = 0;
+	int error = 0;
+
+	if (table->edges)
+		qsort(table->edge, table->edges, sizeof(*table->edge), compare_edges);
+	segments->count = 0;
+	segments->segment = calloc(table->edges + 1, sizeof(*segments->segment));
+	if (!segments->segment)
+		return -ENOMEM;
+	do {
+		for (; i < table->edges && table->edge[i].at == at; i++)
+			pass_edge(&table->edge[i], open, &accepting);
+		error = add_segment(segments, at, builder, &accepting, &table->always);
+		if (i < table->edges)
+			at = table->edge[i].at;
+	} while (!error && i < table->edges);
+	return error;
+}
+
+struct cutter {
+	struct image_builder *builder;
+	const struct segment *segment;
+};
+
+/*
+ * The entry for the values whose first depth * POLICY_STRIDE bits are those of base, and which
+ * the segments first .. last cover. Recurses to the depth of the tree, 26 at most: edges of
+ * values of n bits stand at multiples of 2^(128 - n).
+ */
+static int cut_entry(struct cutter *cutter, table_value base, int depth, size_t first, size_t last,
+		     uint32_t *entry)
+{
+	int shift = VALUE_BITS - POLICY_STRIDE * (depth + 1);
+	uint32_t node[POLICY_FANOUT], i;
+	int error = 0;
+
+	if (first == last) {
+		*entry = POLICY_LEAF | cutter->segment[first].line;
+		return 0;
+	}
+	for (i = 0; i < POLICY_FANOUT && !error; i++) {
+		/* Of the last five bits of 128 only three are there; the others are zero. */
+		table_value child = base + (shift >= 0 ? (table_value)i << shift : i >> -shift);
+		table_value end = child + (shift >= 0 ? ((table_value)1 << shift) - 1 : 0);
+		size_t until;
+
+		while (first < last && cutter->segment[first + 1].from <= child)
+			first++;
+		for (until = first; until < last && cutter->segment[until + 1].from <= end;)
+			until++;
+		error = cut_entry(cutter, child, depth + 1, first, until, &node[i]);
+	}
+	return error ? error : image_share(cutter->builder, node, entry);
+}
+
+int table_build(struct table *table, struct image_builder *builder, uint32_t *root)
+{
+	struct segments segments;
+	struct cutter cutter;
+	int error;
+
+	error = sweep(table, builder, &segments);
+	if (!error) {
+		cutter = (struct cutter){ builder, segments.segment };
+		error = cut_entry(&cutter, 0, 0, 0, segments.count - 1, root);
+	}
+	free(segments.segment);
+	return error;
+}
+
+void table_release(struct table *table)
+{
+	free(table->edge);
+	*table = (struct table){ 0 };
+}

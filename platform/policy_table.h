@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * One dimension of the classifier being built: which members (filters, or services) accept which
+ * ranges of a value. Values are 128 bits wide here and stand at the left, as in kernel/policy.h.
+ */
+#ifndef WAYBILL_PLATFORM_POLICY_TABLE_H
+#define WAYBILL_PLATFORM_POLICY_TABLE_H
+
+#include "policy_image.h"
+
+__extension__ typedef unsigned __int128 table_value;
+
+struct table_edge {
+	table_value at;
+	uint32_t member;
+	bool end; /* the range ended just before */
+};
+
+struct table {
+	struct bitmap always; /* members that accept every value */
+	struct table_edge *edge;
+	size_t edges, capacity;
+};
+
+/* Adds the values from .. to, of so many bits, for a member. Returns 0 or -ENOMEM. */
+int table_add(struct table *table, table_value from, table_value to, int bits, unsigned int member);
+
+/* Builds the tree; *root is as in an entry. Returns 0, -ENOMEM or -E2BIG. */
+int table_build(struct table *table, struct image_builder *builder, uint32_t *root);
+void table_release(struct table *table);
+
+#endif

@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/* Counters with their names and meanings, decisions likewise, and whether services listen. */
+#include "instance.h"
+
+#include <arpa/inet.h>
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+struct word {
+	const char *name, *meaning;
+};
+
+static const struct word counter_words[COUNTERS] = {
+	[COUNT_REDIRECTED] = { "redirected", "connects sent to a service" },
+	[COUNT_BLOCKED] = { "blocked", "connects refused by a filter" },
+	[COUNT_PERMITTED] = { "permitted", "times a filter let a connect pass by its service" },
+	[COUNT_DOWN_PASSED] = { "down_passed", "times a service was down and passed over" },
+	[COUNT_DOWN_BLOCKED] = { "down_blocked", "connects refused since a service was down" },
+	[COUNT_HOP_LIMIT] = { "hop_limit", "connects refused with ELOOP at the hop limit" },
+	[COUNT_NO_RECORDS] = { "no_records", "connects of services that had set no records" },
+	[COUNT_TO_SERVICE] = { "to_service", "connects to a service's own endpoint, left alone" },
+	[COUNT_HANDED_OVER] = { "handed_over", "records that reached an accepted socket" },
+	[COUNT_HANDOFF_FULL] = { "handoff_full",
+				 "connects refused: the user has too many under way" },
+	[COUNT_NO_MEMORY] = { "no_memory", "connects refused: no memory for the record" },
+	[COUNT_HANDOFF_LOST] = { "handoff_lost", "records lost for want of memory" },
+	[COUNT_RECORDS_SET] = { "records_set", "records put on onward sockets" },
+	[COUNT_RECORDS_BAD] = { "records_bad", "records refused: malformed or forged" },
+	[COUNT_RECORDS_EXPIRED] = { "records_expired", "records refused: too old" },
+	[COUNT_RECORDS_FOREIGN] = { "records_foreign", "records refused: not the caller's" },
+	[COUNT_BIND_REFUSED] = { "bind_refused", "binds of a service's port by somebody else" },
+	[COUNT_EVENTS_LOST] = { "events_lost", "events that the monitor was too slow for" },
+};
+
+static const struct word decision_words[] = {
+	[DECISION_NO_FILTER] = { "no-filter", "no filter matches" },
+	[DECISION_PERMIT] = { "permit", "the filter permits: on to the next service" },
+	[DECISION_REDIRECT] = { "redirect", "sent to the service" },
+	[DECISION_BLOCK] = { "block", "the filter blocks: refused" },
+	[DECISION_DOWN_PASS] = { "down-pass", "the service is down: on to the next" },
+	[DECISION_DOWN_BLOCK] = { "down-block", "the service is down: refused" },
+	[DECISION_TO_SERVICE] = { "to-service", "aimed at a service's own endpoint: left alone" },
+	[DECISION_HOP_LIMIT] = { "hop-limit", "as many hops as the policy allows: refused" },
+	[DECISION_NO_RECORDS] = { "no-records",
+				  "a service without records: it and those above have seen it" },
+	[DECISION_FULL] = { "full", "the user has too many connections under way: refused" },
+	[DECISION_NO_MEMORY] = { "no-memory", "no memory for the record: refused" },
+	[DECISION_BIND_REFUSED] = { "bind-refused", "the port belongs to a service" },
+	[DECISION_SEEN] = { "seen", "the service has seen it already" },
+};
+
+#define DECISIONS (sizeof(decision_words) / sizeof(*decision_words))
+
+const char *counter_name(enum counter counter)
+{
+	return counter < COUNTERS ? counter_words[counter].name : "unknown";
+}
+
+const char *counter_meaning(enum counter counter)
+{
+	return counter < COUNTERS ? counter_words[counter].meaning : "unknown";
+}
+
+const char *decision_name(enum decision decision)
+{
+	return decision < DECISIONS && decision_words[decision].name ?
+		       decision_words[decision].name :
+		       "unknown";
+}
+
+const char *decision_meaning(enum decision decision)
+{
+	return decision < DECISIONS && decision_words[decision].meaning ?
+		       decision_words[decision].meaning :
+		       "unknown";
+}
+
+/* Sums the values of a per-CPU element, each of so many 64-bit counters. */
+static int sum(int map, const uint32_t *key, uint64_t *total, size_t count)
+{
+	int cpus = libbpf_num_possible_cpus();
+	uint64_t *values;
+
+	if (cpus < 0)
+		return cpus;
+	values = calloc(cpus, count * sizeof(*values));
+	if (!values)
+		return -ENOMEM;
+	memset(total, 0, count * sizeof(*total));
+	if (bpf_map_lookup_elem(map, key, values)) {
+		free(values);
+		return -errno;
+	}
+	for (size_t i = 0; i < cpus * count; i++)
+		total[i % count] += values[i];
+	free(values);
+	return 0;
+}
+
+int instance_counters(struct instance *instance, uint64_t counters[COUNTERS],
+		      struct message *message)
+{
+	for (uint32_t i = 0; i < COUNTERS; i++) {
+		int error = sum(instance->map[MAP_COUNTERS], &i, &counters[i], 1);
+
+		if (error)
+			return fail(message, error, "map counters: %s", strerror(-error));
+	}
+	return 0;
+}
+
+int instance_service_counters(struct instance *instance, uint32_t service,
+			      struct service_counters *counters)
+{
+	return sum(instance->map[MAP_SERVICE_COUNTERS], &service, (uint64_t *)counters,
+		   sizeof(*counters) / sizeof(uint64_t));
+}
+
+/* Whether /proc/net/tcp or tcp6 has a listener on a port, at an address or at any. */
+static bool listens(const char *path, uint16_t port, const void *address, size_t length,
+		    bool *any_v6)
+{
+	FILE *file = fopen(path, "re");
+	bool found = false;
+	char line[512];
+
+	while (file && fgets(line, sizeof(line), file)) {
+		uint8_t bytes[16] = {};
+		static const uint8_t zero[16];
+		unsigned int at, state;
+		char hex[64];
+
+		if (sscanf(line, " %*d: %63[0-9A-F]:%x %*s %x", hex, &at, &state) != 3 ||
+		    at != port || state != 10 || strlen(hex) != length * 2)
+			continue;
+		/* Words of the address as the host holds them. */
+		for (size_t i = 0; i < length; i += 4) {
+			unsigned int word;
+
+			sscanf(hex + i * 2, "%8x", &word);
+			memcpy(bytes + i, &word, 4);
+		}
+		found = found || !memcmp(bytes, address, length) || !memcmp(bytes, zero, length);
+		if (any_v6 && !memcmp(bytes, zero, length))
+			*any_v6 = true;
+	}
+	if (file)
+		fclose(file);
+	return found;
+}
+
+int service_listeners(const struct policy_service *service, bool *alive4, bool *alive6)
+{
+	uint16_t port = ntohs(service->tcp_port);
+	bool any_v6 = false;
+
+	*alive6 = listens("/proc/net/tcp6", port, service->address6, 16, &any_v6) &&
+		  service->has6;
+	/* A socket on [::] takes IPv4 too, unless it was told not to, which is not shown. */
+	*alive4 = service->has4 &&
+		  (listens("/proc/net/tcp", port, service->address4, 4, NULL) || any_v6);
+	return 0;
+}

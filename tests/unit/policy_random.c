@@ -1,0 +1,315 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/*
+ * Makes random policies in which much overlaps, and says by brute force which filters match.
+ */
+#include <arpa/inet.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "policy_random.h"
+
+const char *const random_cgroup[RANDOM_CGROUPS] = {
+	"/a", "/a/b", "/a/b/c", "/a.b", "/a/b/c/d/e", "/f", "/f/g", "/f-g", "/",
+	"/a/x", "/z", "/a/b/c/d",
+};
+
+static uint64_t state = 1;
+
+void random_seed(uint64_t seed)
+{
+	state = seed * 2 + 1;
+}
+
+uint64_t random_number(void)
+{
+	state ^= state >> 12;
+	state ^= state << 25;
+	state ^= state >> 27;
+	return state * 0x2545f4914f6cdd1dULL;
+}
+
+uint64_t random_below(uint64_t below)
+{
+	return (random_number() >> 11) % below;
+}
+
+static bool one_in(unsigned int count)
+{
+	return random_below(count) == 0;
+}
+
+/* Grows an array by one element when its count comes to a power of two. */
+static void *more(void *array, size_t count, size_t size)
+{
+	if (count & (count - 1))
+		return array;
+	array = reallocarray(array, count ? count * 2 : 1, size);
+	if (!array)
+		abort();
+	return array;
+}
+
+void add_prefix(struct filter *filter, struct prefix prefix)
+{
+	filter->remote = more(filter->remote, filter->remotes, sizeof(*filter->remote));
+	filter->remote[filter->remotes++] = prefix;
+}
+
+static void add_range(struct range **range, size_t *count, uint32_t from, uint32_t to)
+{
+	*range = more(*range, *count, sizeof(**range));
+	(*range)[(*count)++] = (struct range){ from, to };
+}
+
+static void clear_after(uint8_t address[16], unsigned int bits)
+{
+	for (; bits < 128; bits++)
+		address[bits / 8] &= ~(0x80 >> bits % 8);
+}
+
+struct prefix random_prefix(void)
+{
+	struct prefix prefix = { .v4 = one_in(2) };
+	int i;
+
+	/* Few values in each byte, so that prefixes often share their beginnings. */
+	for (i = 0; i < 16; i++)
+		prefix.address[i] = one_in(3) ? random_number() : random_below(3) * 0x55;
+	if (prefix.v4)
+		memcpy(prefix.address, "\0\0\0\0\0\0\0\0\0\0\xff\xff", 12);
+	prefix.length = random_below(prefix.v4 ? 33 : 129);
+	clear_after(prefix.address, prefix.length + (prefix.v4 ? 96 : 0));
+	return prefix;
+}
+
+static void random_filter(struct policy *policy, struct filter *filter, size_t number)
+{
+	uint32_t from, to;
+	int i;
+
+	*filter = (struct filter){ .weight = random_below(4), .tcp = true };
+	if (asprintf(&filter->name, "f%zu", number) < 0)
+		abort();
+	filter->service = strdup(policy->service[random_below(policy->services)].name);
+	filter->action = 1 + random_below(3);
+	for (i = random_below(4) * random_below(2); i > 0; i--)
+		add_prefix(filter, random_prefix());
+	for (i = random_below(3) * random_below(2); i > 0; i--) {
+		from = random_below(65536) >> random_below(16);
+		to = from + (random_below(65536 - from) >> random_below(16));
+		add_range(&filter->port, &filter->ports, from, to);
+	}
+	for (i = random_below(3) * random_below(2); i > 0; i--) {
+		from = random_number() >> (32 + random_below(32));
+		to = from + (random_below(0x100000000ULL - from) >> random_below(32));
+		add_range(&filter->user, &filter->users, from, to);
+	}
+	for (i = random_below(3) * random_below(2); i > 0; i--) {
+		const char *path = random_cgroup[random_below(RANDOM_CGROUPS_NAMED)];
+
+		filter->cgroup = more(filter->cgroup, filter->cgroups, sizeof(*filter->cgroup));
+		filter->cgroup[filter->cgroups++] = strdup(path);
+	}
+}
+
+static void random_service(struct service *service, size_t number)
+{
+	struct service_identity *identity = &service->identity;
+
+	*service = (struct service){
+		.tcp = 9000 + number,
+		.has4 = true,
+		.has6 = true,
+		/* All different, in an order that is not that of the file. */
+		.weight = (uint32_t)(number + 1) * 2654435761U,
+	};
+	if (asprintf(&service->name, "service-%zu", number) < 0)
+		abort();
+	identity->has_user = one_in(2);
+	identity->user = random_below(8);
+	if (!identity->has_user || one_in(2))
+		identity->cgroup = strdup(random_cgroup[random_below(
+			RANDOM_CGROUPS_NAMED - !identity->has_user)]);
+}
+
+struct policy *random_policy(size_t services, size_t filters)
+{
+	struct policy *policy = calloc(1, sizeof(*policy));
+	size_t i;
+
+	if (!policy)
+		abort();
+	policy->source = strdup("random");
+	policy->hop_limit = WAYBILL_HOPS_DEFAULT;
+	policy->records_expire = 600000000000ULL;
+	policy->service = calloc(services + 1, sizeof(*policy->service));
+	policy->filter = calloc(filters + 1, sizeof(*policy->filter));
+	for (i = 0; i < services; i++)
+		random_service(&policy->service[policy->services++], i);
+	for (i = 0; i < filters && services; i++)
+		random_filter(policy, &policy->filter[policy->filters++], i);
+	if (one_in(3)) {
+		policy->no_service = calloc(1, sizeof(*policy->no_service));
+		policy->no_service[policy->no_services++] =
+			strdup(random_cgroup[random_below(RANDOM_CGROUPS_NAMED)]);
+	}
+	return policy;
+}
+
+static void random_address(const struct policy *policy, struct waybill_address *address)
+{
+	const struct filter *filter = NULL;
+	struct prefix prefix = random_prefix();
+	unsigned int bit;
+	uint32_t i;
+
+	if (policy->filters)
+		filter = &policy->filter[random_below(policy->filters)];
+	if (filter && filter->remotes && !one_in(8))
+		prefix = filter->remote[random_below(filter->remotes)];
+	/* The rest at random, all zeroes, or all ones; sometimes with one bit of it all turned. */
+	bit = prefix.length + (prefix.v4 ? 96 : 0);
+	i = random_below(3);
+	for (; bit < 128; bit++)
+		if (i == 1 || (i == 2 && one_in(2)))
+			prefix.address[bit / 8] |= 0x80 >> bit % 8;
+	bit = (prefix.v4 ? 96 : 0) + random_below(prefix.v4 ? 32 : 128);
+	if (one_in(3))
+		prefix.address[bit / 8] ^= 0x80 >> bit % 8;
+	address->family = prefix.v4 ? 2 : 10;
+	memcpy(address->address, prefix.address, 16);
+}
+
+static uint32_t random_edge(const struct range *range, size_t ranges, uint32_t otherwise)
+{
+	const struct range *of;
+
+	if (!ranges)
+		return otherwise;
+	of = &range[random_below(ranges)];
+	switch (random_below(6)) {
+	case 0:
+		return of->from;
+	case 1:
+		return of->to;
+	case 2:
+		return of->from - 1;
+	case 3:
+		return of->to + 1;
+	case 4:
+		return of->from + random_below((uint64_t)of->to - of->from + 1);
+	default:
+		return otherwise;
+	}
+}
+
+struct connection random_connection(const struct policy *policy)
+{
+	struct connection connection = {
+		.user = one_in(2) ? random_below(8) : random_number(),
+		.cgroup = random_cgroup[random_below(RANDOM_CGROUPS)],
+	};
+	uint16_t port = random_number();
+
+	if (policy->filters) {
+		const struct filter *filter = &policy->filter[random_below(policy->filters)];
+
+		port = random_edge(filter->port, filter->ports, port);
+		connection.user = random_edge(filter->user, filter->users, connection.user);
+	}
+	random_address(policy, &connection.remote);
+	connection.remote.port = htons(port);
+	return connection;
+}
+
+static bool prefix_contains(const struct prefix *prefix, const struct waybill_address *address)
+{
+	unsigned int bit, end = prefix->length + (prefix->v4 ? 96 : 0);
+
+	if (prefix->v4 != (address->family == 2))
+		return false;
+	for (bit = 0; bit < end; bit++)
+		if ((prefix->address[bit / 8] ^ address->address[bit / 8]) & (0x80 >> bit % 8))
+			return false;
+	return true;
+}
+
+static bool range_contains(const struct range *range, size_t ranges, uint32_t value)
+{
+	size_t i;
+
+	for (i = 0; i < ranges; i++)
+		if (range[i].from <= value && value <= range[i].to)
+			return true;
+	return !ranges;
+}
+
+static bool cgroup_contains(const char *cgroup, const char *path)
+{
+	size_t length = strlen(cgroup);
+
+	return !strcmp(cgroup, "/") || !strcmp(cgroup, path) ||
+	       (!strncmp(cgroup, path, length) && path[length] == '/');
+}
+
+static bool filter_matches(const struct filter *filter, const struct connection *connection)
+{
+	bool remote = !filter->remotes, cgroup = !filter->cgroups;
+	size_t i;
+
+	for (i = 0; i < filter->remotes; i++)
+		remote |= prefix_contains(&filter->remote[i], &connection->remote);
+	for (i = 0; i < filter->cgroups; i++)
+		cgroup |= cgroup_contains(filter->cgroup[i], connection->cgroup);
+	return remote && cgroup && filter->tcp &&
+	       range_contains(filter->port, filter->ports, ntohs(connection->remote.port)) &&
+	       range_contains(filter->user, filter->users, connection->user);
+}
+
+static const struct service *service_named(const struct policy *policy, const char *name)
+{
+	size_t i;
+
+	for (i = 0; i < policy->services; i++)
+		if (!strcmp(policy->service[i].name, name))
+			return &policy->service[i];
+	abort();
+}
+
+/* Whether a decides before b, which stands before it in the file. */
+static bool goes_before(const struct policy *policy, const struct filter *a, const struct filter *b)
+{
+	uint32_t a_weight = service_named(policy, a->service)->weight;
+	uint32_t b_weight = service_named(policy, b->service)->weight;
+
+	return a_weight != b_weight ? a_weight > b_weight : a->weight > b->weight;
+}
+
+size_t reference_matches(const struct policy *policy, const struct connection *connection,
+			 const struct filter *match[])
+{
+	size_t matches = 0, i, at;
+
+	for (i = 0; i < policy->filters; i++) {
+		if (!filter_matches(&policy->filter[i], connection))
+			continue;
+		for (at = matches++; at && goes_before(policy, &policy->filter[i], match[at - 1]); at--)
+			match[at] = match[at - 1];
+		match[at] = &policy->filter[i];
+	}
+	return matches;
+}
+
+bool reference_is_service(const struct policy *policy, const struct service *service,
+			  uint32_t user, const char *cgroup)
+{
+	const struct service_identity *identity = &service->identity;
+	size_t i;
+
+	for (i = 0; i < policy->no_services; i++)
+		if (cgroup_contains(policy->no_service[i], cgroup))
+			return false;
+	return (!identity->has_user || identity->user == user) &&
+	       (!identity->cgroup || cgroup_contains(identity->cgroup, cgroup));
+}

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Random policies and connections for tests of the compiler, and a reference that decides them in
+ * the plainest way there is: it walks the policy as the file has it and compares.
+ */
+#ifndef WAYBILL_TESTS_POLICY_RANDOM_H
+#define WAYBILL_TESTS_POLICY_RANDOM_H
+
+#include "../../platform/policy.h"
+
+/* The cgroups that random policies name and random processes live in; the last are not named. */
+#define RANDOM_CGROUPS 12
+#define RANDOM_CGROUPS_NAMED 9
+
+extern const char *const random_cgroup[RANDOM_CGROUPS];
+
+struct connection {
+	struct waybill_address remote;
+	uint32_t user;
+	const char *cgroup;
+};
+
+/* xorshift64*: the same sequence everywhere. */
+uint64_t random_number(void);
+void random_seed(uint64_t seed);
+/* 0 to below - 1 */
+uint64_t random_below(uint64_t below);
+
+struct policy *random_policy(size_t services, size_t filters);
+
+/* Near what the policy tells apart, more often than not. */
+struct connection random_connection(const struct policy *policy);
+
+/* Appends a prefix. */
+void add_prefix(struct filter *filter, struct prefix prefix);
+struct prefix random_prefix(void);
+
+/* The filters that match, in order of precedence; how many. */
+size_t reference_matches(const struct policy *policy, const struct connection *connection,
+			 const struct filter *match[]);
+
+/* Whether a process may be this service. */
+bool reference_is_service(const struct policy *policy, const struct service *service,
+			  uint32_t user, const char *cgroup);
+
+#endif
