@@ -145,23 +145,26 @@ static int image_map(const struct policy_image *image, struct message *message)
 {
 	LIBBPF_OPTS(bpf_map_create_opts, options,
 		    .map_flags = BPF_F_INNER_MAP | BPF_F_MMAPABLE | BPF_F_RDONLY_PROG);
-	size_t size = image->lines * POLICY_LINE;
-	int map, error = 0;
-	void *memory;
+	uint32_t count = image->lines, *keys;
+	int map, error;
 
+	keys = malloc(count * sizeof(*keys));
+	if (!keys)
+		return fail(message, -ENOMEM, "out of memory");
+	for (uint32_t i = 0; i < count; i++)
+		keys[i] = i;
 	map = bpf_map_create(BPF_MAP_TYPE_ARRAY, "waybill_policy", sizeof(uint32_t), POLICY_LINE,
-			     image->lines, &options);
-	if (map < 0)
-		return fail(message, map, "no map for a policy of %zu KiB: %s", size / 1024,
-			    strerror(-map));
-	memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, map, 0);
-	if (memory == MAP_FAILED) {
-		error = -errno;
-	} else {
-		memcpy(memory, image->line, size);
-		munmap(memory, size);
-		error = bpf_map_freeze(map);
+			     count, &options);
+	if (map < 0) {
+		free(keys);
+		return fail(message, map, "no map for a policy of %zu KiB: %s",
+			    image->lines * POLICY_LINE / 1024, strerror(-map));
 	}
+	error = bpf_map_update_batch(map, keys, image->line, &count, NULL);
+	/* Neither programs nor we can change it from here on. */
+	if (!error)
+		error = bpf_map_freeze(map);
+	free(keys);
 	if (!error)
 		return map;
 	close(map);
