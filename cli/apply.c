@@ -96,7 +96,7 @@ static int load(const struct apply *apply, struct policy **policy, struct messag
 	if (!strcmp(apply->file, "-"))
 		return load_standard_input(policy, message);
 	error = policy_load(apply->file, policy, message);
-	if (error || !realpath(apply->file, whole))
+	if (error || apply->check || !realpath(apply->file, whole))
 		return error;
 	source = strdup(whole);
 	if (source) {

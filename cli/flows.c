@@ -22,7 +22,7 @@ static const char documentation[] =
 struct flows {
 	struct common common;
 	struct names names;
-	struct table table;
+	struct listing listing;
 	json_t *array;
 	size_t count;
 };
@@ -74,13 +74,13 @@ static void print_row(struct flows *flows, const struct flow *flow)
 	uint32_t state = flow->entry->tcp_state;
 
 	chain_text(&flows->names, flow, chain, sizeof(chain));
-	table_add(&flows->table, PAINT_NONE, "%s", text_age(flow->entry->accepted.hop.time).text);
-	table_add(&flows->table, PAINT_NONE, "%s", text_process(&first->client).text);
-	table_add(&flows->table, PAINT_NONE, "%s", text_user(first->client.uid).text);
-	table_add(&flows->table, PAINT_NONE, "%s", text_address(&first->destination).text);
-	table_add(&flows->table, PAINT_BOLD, "%s", chain);
-	table_add(&flows->table, PAINT_NONE, "%s", text_address(&flow->entry->client).text);
-	table_add(&flows->table, state == TCP_ESTABLISHED ? PAINT_GOOD : PAINT_NOTE, "%s",
+	listing_add(&flows->listing, PAINT_NONE, "%s", text_age(flow->entry->accepted.hop.time).text);
+	listing_add(&flows->listing, PAINT_NONE, "%s", text_process(&first->client).text);
+	listing_add(&flows->listing, PAINT_NONE, "%s", text_user(first->client.uid).text);
+	listing_add(&flows->listing, PAINT_NONE, "%s", text_address(&first->destination).text);
+	listing_add(&flows->listing, PAINT_BOLD, "%s", chain);
+	listing_add(&flows->listing, PAINT_NONE, "%s", text_address(&flow->entry->client).text);
+	listing_add(&flows->listing, state == TCP_ESTABLISHED ? PAINT_GOOD : PAINT_NOTE, "%s",
 		  state_name(state));
 }
 
@@ -156,13 +156,13 @@ int command_flows(int argc, char **argv)
 		return status;
 	names_open(&flows.names, instance);
 	flows.array = json_array();
-	table_begin(&flows.table, "AGE", "FROM", "USER", "TO", "THROUGH", "CLIENT", "STATE", NULL);
+	listing_begin(&flows.listing, "AGE", "FROM", "USER", "TO", "THROUGH", "CLIENT", "STATE", NULL);
 	if (instance_flows(instance, on_flow, &flows, &message))
 		status = complain("%s", message.text);
 	else if (flows.common.json)
 		json_print(json_incref(flows.array));
 	else if (flows.count)
-		table_end(&flows.table);
+		listing_end(&flows.listing);
 	else
 		puts("no redirected connections are open");
 	json_decref(flows.array);

@@ -69,7 +69,7 @@ void json_set_filter(json_t *object, const struct names *names, uint32_t id)
 
 static void print(json_t *value, size_t flags)
 {
-	if (!value || json_dumpf(value, stdout, flags | JSON_ENCODE_ANY)) {
+	if (!value || json_dumpf(value, stdout, flags | JSON_REAL_PRECISION(9))) {
 		fputs("waybill: out of memory\n", stderr);
 		exit(1);
 	}

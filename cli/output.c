@@ -14,7 +14,7 @@
 
 #include "output.h"
 
-#define SECOND 1000000000ULL
+#define SECOND UINT64_C(1000000000)
 #define MINUTE (60 * SECOND)
 #define HOUR (60 * MINUTE)
 #define DAY (24 * HOUR)
@@ -82,7 +82,10 @@ struct text text_duration(uint64_t value)
 		return two_units(value, HOUR, 'h', MINUTE, 'm');
 	if (value >= MINUTE)
 		return two_units(value, MINUTE, 'm', SECOND, 's');
-	snprintf(out.text, sizeof(out.text), "%" PRIu64 "s", value / SECOND);
+	if (value >= 10 * SECOND)
+		snprintf(out.text, sizeof(out.text), "%" PRIu64 "s", value / SECOND);
+	else
+		snprintf(out.text, sizeof(out.text), "%.1fs", (double)value / SECOND);
 	return out;
 }
 
@@ -177,15 +180,15 @@ struct text text_user(uint32_t uid)
 	return out;
 }
 
-void table_begin(struct table *table, const char *heading, ...)
+void listing_begin(struct listing *listing, const char *heading, ...)
 {
 	va_list headings;
 
-	memset(table, 0, sizeof(*table));
+	memset(listing, 0, sizeof(*listing));
 	va_start(headings, heading);
-	for (; heading && table->columns < TABLE_COLUMNS; heading = va_arg(headings, const char *)) {
-		table->width[table->columns] = strlen(heading);
-		table->heading[table->columns++] = heading;
+	for (; heading && listing->columns < LISTING_COLUMNS; heading = va_arg(headings, const char *)) {
+		listing->width[listing->columns] = strlen(heading);
+		listing->heading[listing->columns++] = heading;
 	}
 	va_end(headings);
 }
@@ -206,16 +209,16 @@ static void out_of_memory(void)
 	exit(1);
 }
 
-void table_add(struct table *table, enum paint paint, const char *format, ...)
+void listing_add(struct listing *listing, enum paint paint, const char *format, ...)
 {
-	size_t column = table->cells % table->columns, width;
+	size_t column = listing->cells % listing->columns, width;
 	va_list arguments;
 	char *text;
 
-	if (table->cells == table->room) {
-		table->room = table->room ? 2 * table->room : 64;
-		table->cell = realloc(table->cell, table->room * sizeof(*table->cell));
-		if (!table->cell)
+	if (listing->cells == listing->room) {
+		listing->room = listing->room ? 2 * listing->room : 64;
+		listing->cell = realloc(listing->cell, listing->room * sizeof(*listing->cell));
+		if (!listing->cell)
 			out_of_memory();
 	}
 	va_start(arguments, format);
@@ -223,27 +226,27 @@ void table_add(struct table *table, enum paint paint, const char *format, ...)
 		out_of_memory();
 	va_end(arguments);
 	width = text_width(text);
-	if (width > table->width[column])
-		table->width[column] = width;
-	table->cell[table->cells++] = (struct cell){ text, paint };
+	if (width > listing->width[column])
+		listing->width[column] = width;
+	listing->cell[listing->cells++] = (struct cell){ text, paint };
 }
 
-static void print_cell(const struct table *table, size_t column, const char *text, enum paint paint)
+static void print_cell(const struct listing *listing, size_t column, const char *text, enum paint paint)
 {
-	bool last = column + 1 == table->columns;
-	int space = last ? 0 : (int)(table->width[column] - text_width(text)) + 2;
+	bool last = column + 1 == listing->columns;
+	int space = last ? 0 : (int)(listing->width[column] - text_width(text)) + 2;
 
 	printf("%s%s%s%*s%s", paint_begin(paint), text, paint_end(paint), space, "",
 	       last ? "\n" : "");
 }
 
-void table_end(struct table *table)
+void listing_end(struct listing *listing)
 {
-	for (size_t column = 0; column < table->columns; column++)
-		print_cell(table, column, table->heading[column], PAINT_BOLD);
-	for (size_t i = 0; i < table->cells; i++) {
-		print_cell(table, i % table->columns, table->cell[i].text, table->cell[i].paint);
-		free(table->cell[i].text);
+	for (size_t column = 0; column < listing->columns; column++)
+		print_cell(listing, column, listing->heading[column], PAINT_BOLD);
+	for (size_t i = 0; i < listing->cells; i++) {
+		print_cell(listing, i % listing->columns, listing->cell[i].text, listing->cell[i].paint);
+		free(listing->cell[i].text);
 	}
-	free(table->cell);
+	free(listing->cell);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * What people read: colours (only on a terminal, and not if NO_COLOR is set), times, ages,
- * processes, addresses, and tables whose columns line up.
+ * processes, addresses, and listings whose columns line up.
  */
 #ifndef WAYBILL_CLI_OUTPUT_H
 #define WAYBILL_CLI_OUTPUT_H
@@ -26,7 +26,7 @@ const char *paint_end(enum paint paint);
 uint64_t boottime_now(void); /* nanoseconds of CLOCK_BOOTTIME, the clock of records and events */
 uint64_t realtime_of(uint64_t boottime); /* the same moment in CLOCK_REALTIME */
 
-struct text text_duration(uint64_t nanoseconds); /* "12s", "3m 20s", "2h 5m", "4d 3h" */
+struct text text_duration(uint64_t nanoseconds); /* "0.4s", "12s", "3m 20s", "4d 3h" */
 struct text text_age(uint64_t boottime);	 /* how long ago that was */
 struct text text_clock(uint64_t realtime);	 /* "14:03:22.123", local time */
 struct text text_time(uint64_t realtime);	 /* "2026-03-01T13:03:22.123Z" */
@@ -35,12 +35,12 @@ struct text text_printable(const char *from, size_t size); /* control characters
 struct text text_process(const struct waybill_process *process); /* "curl[4711]" */
 struct text text_user(uint32_t uid);				   /* its name, or the number */
 
-#define TABLE_COLUMNS 12
+#define LISTING_COLUMNS 12
 
-struct table {
+struct listing {
 	size_t columns;
-	const char *heading[TABLE_COLUMNS];
-	size_t width[TABLE_COLUMNS];
+	const char *heading[LISTING_COLUMNS];
+	size_t width[LISTING_COLUMNS];
 	struct cell {
 		char *text;
 		enum paint paint;
@@ -48,12 +48,12 @@ struct table {
 	size_t cells, room;
 };
 
-/* Headings end with NULL. They must outlive the table. */
-void table_begin(struct table *table, const char *heading, ...) __attribute__((sentinel));
+/* Headings end with NULL. They must outlive the listing. */
+void listing_begin(struct listing *listing, const char *heading, ...) __attribute__((sentinel));
 /* The next cell, from left to right, row by row. */
-void table_add(struct table *table, enum paint paint, const char *format, ...)
+void listing_add(struct listing *listing, enum paint paint, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 /* Prints it, and frees what it holds. */
-void table_end(struct table *table);
+void listing_end(struct listing *listing);
 
 #endif

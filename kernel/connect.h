@@ -108,6 +108,21 @@ static long walk_service(__u32 unused, struct walk *walk)
 	return 1;
 }
 
+/*
+ * A service that has set no records: it, and every service before it in the order of weights,
+ * counts as having seen the connection. Of services that share an identity, the last one counts.
+ */
+static __always_inline __u64 services_up_to(__u64 services)
+{
+	services |= services >> 1;
+	services |= services >> 2;
+	services |= services >> 4;
+	services |= services >> 8;
+	services |= services >> 16;
+	services |= services >> 32;
+	return services;
+}
+
 struct hops_walk {
 	const void *image;
 	const struct policy_header *header;
@@ -123,7 +138,11 @@ static long hops_walk_one(__u32 i, struct hops_walk *walk)
 		return 1;
 	cell = policy_hash_find(walk->image, &walk->header->ids,
 				walk->history->summary.services[i]);
-	if (cell)
+	if (!cell)
+		return 0;
+	if (walk->history->summary.presumed >> i & 1)
+		walk->seen |= services_up_to(1ULL << (cell->value & 63));
+	else
 		walk->seen |= 1ULL << (cell->value & 63);
 	return 0;
 }
@@ -136,21 +155,6 @@ static __always_inline __u64 services_in(const void *image, const struct policy_
 
 	bpf_loop(WAYBILL_HOPS_MAX, hops_walk_one, &walk, 0);
 	return walk.seen;
-}
-
-/*
- * A service that has set no records: it, and every service before it in the order of weights,
- * counts as having seen the connection. Of services that share an identity, the last one counts.
- */
-static __always_inline __u64 services_up_to(__u64 services)
-{
-	services |= services >> 1;
-	services |= services >> 2;
-	services |= services >> 4;
-	services |= services >> 8;
-	services |= services >> 16;
-	services |= services >> 32;
-	return services;
 }
 
 /* Whether the destination is where a service itself listens. */
@@ -178,6 +182,27 @@ static __always_inline int refuse(int error)
 	return REFUSE;
 }
 
+/*
+ * The interface of a link-local address, without which nobody can connect to it. The context does
+ * not have it, so it is read from the kernel's own; else it is that of the device the socket is
+ * bound to.
+ */
+static __always_inline __u32 scope_of(struct bpf_sock_addr *ctx)
+{
+	struct bpf_sock_addr_kern *kernel;
+	struct sockaddr_in6 *address;
+	__u32 scope = 0;
+
+	if (bpf_cast_to_kern_ctx) {
+		kernel = bpf_cast_to_kern_ctx(ctx);
+		address = kernel->uaddr;
+		bpf_core_read(&scope, sizeof(scope), &address->sin6_scope_id);
+	}
+	if (!scope && ctx->sk)
+		scope = ctx->sk->bound_dev_if;
+	return scope;
+}
+
 static __always_inline void remote_read(struct bpf_sock_addr *ctx, int v6,
 					struct waybill_address *remote)
 {
@@ -191,6 +216,8 @@ static __always_inline void remote_read(struct bpf_sock_addr *ctx, int v6,
 		word[2] = ctx->user_ip6[2];
 		word[3] = ctx->user_ip6[3];
 		remote->family = address_is_mapped(word) ? AF_INET : AF_INET6;
+		if ((word[0] & bpf_htonl(0xffc00000)) == bpf_htonl(0xfe800000))
+			remote->scope_id = scope_of(ctx);
 	} else {
 		address_map(remote->address, ctx->user_ip4);
 		remote->family = AF_INET;
@@ -211,6 +238,42 @@ static __always_inline void remote_write(struct bpf_sock_addr *ctx, int v6,
 	} else {
 		ctx->user_ip4 = word[3];
 	}
+}
+
+/*
+ * A service that has set no records gets some, which say what its identity says: a presumed hop.
+ * Else a service below it, that carries records on, would bring the connection back to it.
+ */
+static __always_inline struct history *history_presume(struct bpf_sock_addr *ctx,
+						       struct bpf_sock *sk, __u32 service,
+						       const struct waybill_address *destination,
+						       __u64 scope)
+{
+	struct history *history = socket_storage(&histories, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+	struct records_hop *hop;
+
+	if (!history)
+		return 0;
+	hop = (void *)history->parts;
+	__builtin_memset(hop, 0, sizeof(*hop));
+	hop->type = RECORDS_PART_HOP;
+	hop->length = RECORDS_HOP_SIZE;
+	hop->service = service;
+	hop->time = bpf_ktime_get_boot_ns();
+	hop->destination = *destination;
+	process_current(&hop->client);
+	hop->cgroup_scope = scope;
+	hop->netns = bpf_get_netns_cookie(ctx);
+	__builtin_memset(&history->summary, 0, sizeof(history->summary));
+	history->summary.hop_count = 1;
+	history->summary.next_part = RECORDS_HOP_SIZE;
+	history->summary.presumed = 1;
+	history->summary.services[0] = service;
+	history->originator = hop->client;
+	history->originator_scope = scope;
+	history->used = 0;
+	history->length = RECORDS_HOP_SIZE;
+	return history;
 }
 
 /* Fills in what is handed to the service. The caller then rewrites the address to it. */
@@ -249,8 +312,8 @@ static __always_inline int connect_redirect(struct bpf_sock_addr *ctx, int v6)
 	struct place place;
 	struct walk walk;
 	struct bpf_sock *sk = ctx->sk;
-	__u64 services;
-	__u32 *share;
+	__u64 services = 0;
+	__u32 *share, presumed = 0;
 
 	if (ctx->protocol != IPPROTO_TCP || !sk)
 		return ALLOW;
@@ -309,6 +372,7 @@ static __always_inline int connect_redirect(struct bpf_sock_addr *ctx, int v6)
 			service = policy_service(walk.image, walk.header,
 						 policy_lowest_bit((walk.seen >> 1) + 1));
 			if (service) {
+				presumed = service->id;
 				count(COUNT_NO_RECORDS);
 				service_count(service->id, DECISION_NO_RECORDS);
 				event_report(DECISION_NO_RECORDS, 0, service, 0, &walk.to);
@@ -342,14 +406,18 @@ static __always_inline int connect_redirect(struct bpf_sock_addr *ctx, int v6)
 		return refuse(ELOOP);
 	}
 	share = share_of((__u32)bpf_get_current_uid_gid());
-	if (share && *share >= HANDOFF_SHARE) {
+	if (share && *share >= (history || presumed ? HANDOFF_HISTORY_SHARE : HANDOFF_SHARE)) {
 		count(COUNT_HANDOFF_FULL);
 		event_report(DECISION_FULL, 0, service, filter, &walk.to);
 		return refuse(EAGAIN);
 	}
+	if (presumed) {
+		history = history_presume(ctx, sk, presumed, &walk.to.destination, place.scope);
+		walk.to.hop_count = 1;
+	}
 	if (!state)
 		state = socket_storage(&connects, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
-	if (!state) {
+	if (!state || (presumed && !history)) {
 		count(COUNT_NO_MEMORY);
 		event_report(DECISION_NO_MEMORY, 0, service, filter, &walk.to);
 		return refuse(ENOMEM);

@@ -99,6 +99,15 @@ struct sock {
 	struct sock_cgroup_data sk_cgrp_data;
 };
 
+struct sockaddr_in6 {
+	struct in6_addr sin6_addr;
+	__u32 sin6_scope_id;
+};
+
+struct bpf_sock_addr_kern {
+	struct sockaddr_in6 *uaddr;
+};
+
 struct tcp_sock;
 struct mptcp_sock;
 struct seq_file;
@@ -116,6 +125,9 @@ struct bpf_iter__bpf_sk_storage_map {
 	void *value;
 };
 #pragma clang attribute pop
+
+/* From 6.2 on: what the context stands for. Older kernels load the programs without it. */
+extern void *bpf_cast_to_kern_ctx(void *context) __ksym __weak;
 
 static __always_inline int address_is_mapped(const __u32 a[4])
 {

@@ -89,32 +89,40 @@ lost:
 	count(COUNT_HANDOFF_LOST);
 }
 
-/* The handshake completed on the service's side. */
+/*
+ * The handshake completed on the service's side. An entry's memory may be used anew as soon as it
+ * is deleted, which the client's end may do at this very moment: so everything is copied, and
+ * counts only if the entry is still there afterwards.
+ */
 static __always_inline void handoff_take(struct bpf_sock_ops *ctx, struct bpf_sock *sk)
 {
 	struct history *history;
-	struct accepted *record;
+	struct accepted *record, copy;
 	struct handoff_key key;
 
 	handoff_key_fill(ctx, &key, 0);
 	record = bpf_map_lookup_elem(&handoffs, &key);
 	if (!record)
 		return;
-	if (record->history) {
+	copy = *record;
+	/* Without all of its records it must not pass for one that has fewer. */
+	if (copy.history) {
 		history = bpf_map_lookup_elem(&handoff_histories, &key);
 		if (!history ||
 		    !socket_storage(&histories, sk, history, BPF_SK_STORAGE_GET_F_CREATE))
 			goto lost;
 	}
-	if (!socket_storage(&accepts, sk, record, BPF_SK_STORAGE_GET_F_CREATE))
+	record = bpf_map_lookup_elem(&handoffs, &key);
+	if (!record || record->hop.flow != copy.hop.flow)
+		goto lost;
+	if (!socket_storage(&accepts, sk, &copy, BPF_SK_STORAGE_GET_F_CREATE))
 		goto lost;
 	count(COUNT_HANDED_OVER);
-	handoff_delete(&key, record->hop.client.uid);
+	handoff_delete(&key, copy.hop.client.uid);
 	return;
 lost:
-	/* Without all of its records it must not pass for one that has fewer. */
 	count(COUNT_HANDOFF_LOST);
-	handoff_delete(&key, record->hop.client.uid);
+	handoff_delete(&key, copy.hop.client.uid);
 }
 
 /* The client's socket is closed: nothing can complete the handshake any more. */

@@ -93,21 +93,23 @@ struct {
  * The addresses of a redirected connection whose handshake is under way -> the record that goes
  * onto the accepted socket. Written when the SYN leaves; deleted when the handshake completes,
  * or when the client's socket closes without. A user has at most HANDOFF_SHARE of them (counted
- * in shares), so nobody fills it for others; over that, connect fails with EAGAIN.
+ * in shares), so nobody fills it for others; over that, connect fails with EAGAIN. Preallocated:
+ * where it is written, memory cannot be waited for.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__uint(max_entries, HANDOFFS_MAX);
 	__type(key, struct handoff_key);
 	__type(value, struct accepted);
 } handoffs SEC(".maps");
 
-/* The same key -> the history that belongs to it, if it has one. Written and deleted with it. */
+/*
+ * The same key -> the history that belongs to it, if it has one. Written and deleted with it. Of
+ * these a user has at most HANDOFF_HISTORY_SHARE.
+ */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__uint(max_entries, HANDOFFS_MAX);
+	__uint(max_entries, HANDOFF_HISTORIES_MAX);
 	__type(key, struct handoff_key);
 	__type(value, struct history);
 } handoff_histories SEC(".maps");

@@ -80,9 +80,11 @@ struct handoff_key {
 };
 
 /* Handoffs under way are counted by uid, in so many counters, so that no user can take them all. */
-#define HANDOFFS_MAX 131072
+#define HANDOFFS_MAX 16384
+#define HANDOFF_HISTORIES_MAX 2048
 #define HANDOFF_SHARES 4096
 #define HANDOFF_SHARE (HANDOFFS_MAX / 8)
+#define HANDOFF_HISTORY_SHARE (HANDOFF_HISTORIES_MAX / 8)
 
 enum counter {
 	COUNT_REDIRECTED,	/* connects sent to a service */

@@ -42,7 +42,8 @@ struct cgroups {
 	uint32_t levels;
 };
 
-/* As strcmp, but '/' comes before everything else: whatever is below a cgroup directly follows it. */
+/* As strcmp, but '/' comes before everything else: whatever is below a cgroup directly follows it.
+ */
 static int compare_mentions(const void *left, const void *right)
 {
 	const unsigned char *a = (const unsigned char *)((const struct mention *)left)->path;
@@ -66,9 +67,9 @@ static void apply(struct scope *scope, const struct mention *mention)
 }
 
 /* Notes a mention; those of the root hold everywhere at once. */
-static void mention(struct cgroups *cgroups, const char *path, enum mention_kind kind, size_t index)
+static void note(struct cgroups *cgroups, const char *path, enum mention_kind kind, size_t index)
 {
-	struct mention mention = { path, kind, index };
+	struct mention mention = {path, kind, index};
 
 	if (!path || !strcmp(path, "/"))
 		apply(&cgroups->scope[0], &mention);
@@ -93,14 +94,14 @@ static int collect(struct cgroups *cgroups)
 		const struct filter *filter = compilation->filter[i];
 
 		if (!filter->cgroups)
-			mention(cgroups, NULL, MENTION_FILTER, i);
+			note(cgroups, NULL, MENTION_FILTER, i);
 		for (j = 0; j < filter->cgroups; j++)
-			mention(cgroups, filter->cgroup[j], MENTION_FILTER, i);
+			note(cgroups, filter->cgroup[j], MENTION_FILTER, i);
 	}
 	for (i = 0; i < policy->services; i++)
-		mention(cgroups, compilation->service[i]->identity.cgroup, MENTION_SERVICE, i);
+		note(cgroups, compilation->service[i]->identity.cgroup, MENTION_SERVICE, i);
 	for (i = 0; i < policy->no_services; i++)
-		mention(cgroups, policy->no_service[i], MENTION_NO_SERVICE, i);
+		note(cgroups, policy->no_service[i], MENTION_NO_SERVICE, i);
 	qsort(cgroups->mention, cgroups->mentions, sizeof(*cgroups->mention), compare_mentions);
 	return 0;
 }
@@ -137,8 +138,9 @@ static int find_id(const struct cgroups *cgroups, const struct mention *mention,
 		return refuse(cgroups, mention, -EINVAL, "has too long a path");
 	if (lstat(path, &status) < 0) {
 		if (errno == ENOENT || errno == ENOTDIR)
-			return refuse(cgroups, mention, -ENOENT,
-				      "does not exist (start what makes it first, or mend the path)");
+			return refuse(
+				cgroups, mention, -ENOENT,
+				"does not exist (start what makes it first, or mend the path)");
 		return refuse(cgroups, mention, -errno, strerror(errno));
 	}
 	if (!S_ISDIR(status.st_mode) || !status.st_ino)
@@ -167,7 +169,7 @@ static int count_levels(const char *path)
 static int share_scope(struct image_builder *builder, const struct scope *scope, uint32_t *filters,
 		       uint32_t *services)
 {
-	struct bitmap mask = { .word = { scope->no_service ? 0 : scope->services } };
+	struct bitmap mask = {.word = {scope->no_service ? 0 : scope->services}};
 	int error = image_share(builder, &scope->filters, filters);
 
 	return error ? error : image_share(builder, &mask, services);
@@ -220,8 +222,8 @@ int cgroups_compile(struct compilation *compilation, struct policy_header *heade
 		error = image_hash(&compilation->builder, cgroups->cell, cgroups->cells,
 				   &header->cgroups);
 	if (!error)
-		error = share_scope(&compilation->builder, &cgroups->scope[0],
-				    &header->cgroup_none, &header->cgroup_none_services);
+		error = share_scope(&compilation->builder, &cgroups->scope[0], &header->cgroup_none,
+				    &header->cgroup_none_services);
 	header->cgroup_levels = cgroups->levels;
 	free(cgroups->mention);
 	free(cgroups->cell);

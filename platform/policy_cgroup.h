@@ -8,7 +8,8 @@
 
 #include "policy_compile.h"
 
-/* Sets everything about cgroups in the header. Returns 0, or a negative errno, with message if it knows more. */
+/* Sets everything about cgroups in the header. Returns 0, or a negative errno, with message if it
+ * knows more. */
 int cgroups_compile(struct compilation *compilation, struct policy_header *header);
 
 #endif

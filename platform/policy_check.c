@@ -29,32 +29,32 @@ uint32_t policy_service_id(const char *name)
 static unsigned int service_line(const struct check *check, size_t index, const char *section,
 				 const char *key)
 {
-	struct place place = { "services", index, section, key, 0 };
+	struct place place = {"services", index, section, key, 0};
 
-	return check->document ? document_line(check->document, &place) :
-				 check->policy->service[index].line;
+	return check->document ? document_line(check->document, &place)
+			       : check->policy->service[index].line;
 }
 
 static unsigned int filter_line(const struct check *check, size_t index, const char *section,
 				const char *key, size_t entry)
 {
-	struct place place = { "filters", index, section, key, entry };
+	struct place place = {"filters", index, section, key, entry};
 
-	return check->document ? document_line(check->document, &place) :
-				 check->policy->filter[index].line;
+	return check->document ? document_line(check->document, &place)
+			       : check->policy->filter[index].line;
 }
 
 /* Where the other one is, if the policy is from a file. */
 static struct mend in_line(unsigned int line)
 {
-	struct mend mend = { .text = "" };
+	struct mend mend = {.text = ""};
 
 	if (line)
 		snprintf(mend.text, sizeof(mend.text), " (line %u)", line);
 	return mend;
 }
 
-#define REFUSE(check, line, ...) \
+#define REFUSE(check, line, ...)                                                                   \
 	policy_error((check)->message, (check)->policy->source, line, __VA_ARGS__)
 
 static int check_limits(const struct check *check)
@@ -122,25 +122,29 @@ static int check_services(const struct check *check, size_t index, size_t other)
 		return REFUSE(check, service_line(check, index, NULL, "weight"),
 			      "services \"%s\" and \"%s\"%s have the same weight %u, which "
 			      "leaves their order to accident (give one another weight)",
-			      this->name, that->name, in_line(service_line(check, other, NULL, "weight")).text,
+			      this->name, that->name,
+			      in_line(service_line(check, other, NULL, "weight")).text,
 			      this->weight);
 	if (this->tcp && this->tcp == that->tcp)
 		return REFUSE(check, service_line(check, index, "endpoint", "tcp"),
 			      "services \"%s\" and \"%s\"%s have the same TCP port %u (give "
 			      "one another port)",
-			      this->name, that->name, in_line(service_line(check, other, "endpoint", "tcp")).text,
+			      this->name, that->name,
+			      in_line(service_line(check, other, "endpoint", "tcp")).text,
 			      this->tcp);
 	if (this->udp && this->udp == that->udp)
 		return REFUSE(check, service_line(check, index, "endpoint", "udp"),
 			      "services \"%s\" and \"%s\"%s have the same UDP port %u (give "
 			      "one another port)",
-			      this->name, that->name, in_line(service_line(check, other, "endpoint", "udp")).text,
+			      this->name, that->name,
+			      in_line(service_line(check, other, "endpoint", "udp")).text,
 			      this->udp);
 	if (policy_service_id(this->name) == policy_service_id(that->name))
 		return REFUSE(check, service_line(check, index, NULL, "name"),
 			      "services \"%s\" and \"%s\"%s would have the same id %u in "
 			      "records (choose another name for one)",
-			      this->name, that->name, in_line(service_line(check, other, NULL, "name")).text,
+			      this->name, that->name,
+			      in_line(service_line(check, other, NULL, "name")).text,
 			      policy_service_id(this->name));
 	return 0;
 }
@@ -242,10 +246,11 @@ static int check_filter(const struct check *check, size_t index)
 			      "filter \"%s\" has no action (permit, block or redirect)",
 			      filter->name);
 	if (filter->udp)
-		return REFUSE(check, filter_line(check, index, "match", "protocol", 0),
-			      "filter \"%s\" asks for udp, but datagrams are not redirected by this "
-			      "version (write \"protocol: tcp\", or leave it out)",
-			      filter->name);
+		return REFUSE(
+			check, filter_line(check, index, "match", "protocol", 0),
+			"filter \"%s\" asks for udp, but datagrams are not redirected by this "
+			"version (write \"protocol: tcp\", or leave it out)",
+			filter->name);
 	if (!filter->tcp)
 		return REFUSE(check, filter_line(check, index, "match", "protocol", 0),
 			      "filter \"%s\" is for no protocol", filter->name);
@@ -264,13 +269,14 @@ static int check_filters(const struct check *check, size_t index, size_t other)
 		return 0;
 	return REFUSE(check, filter_line(check, index, NULL, "name", 0),
 		      "service \"%s\" already has a filter \"%s\"%s (rename one of them)",
-		      this->service, this->name, in_line(filter_line(check, other, NULL, "name", 0)).text);
+		      this->service, this->name,
+		      in_line(filter_line(check, other, NULL, "name", 0)).text);
 }
 
 int policy_check(const struct policy *policy, const struct document *document,
 		 struct message *message)
 {
-	struct check check = { policy, document, message };
+	struct check check = {policy, document, message};
 	struct reason reason;
 	size_t i, j;
 	int error = check_limits(&check);

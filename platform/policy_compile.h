@@ -12,7 +12,7 @@ struct compilation {
 	struct image_builder builder;
 	const struct service *service[POLICY_SERVICES_MAX]; /* by slot */
 	const struct filter *filter[POLICY_FILTERS_MAX];    /* in order of precedence */
-	uint16_t slot[POLICY_FILTERS_MAX];		    /* of a filter's service */
+	uint16_t slot[POLICY_FILTERS_MAX];                  /* of a filter's service */
 	bool incomplete; /* given up at the ceiling, so the number of lines is not all of them */
 };
 

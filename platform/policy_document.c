@@ -43,8 +43,8 @@ static int node_add(struct document *document, enum document_kind kind, unsigned
 		document->nodes_capacity = capacity;
 	}
 	if (!document->nodes)
-		document->node[document->nodes++] = (struct document_node){ 0 };
-	document->node[document->nodes] = (struct document_node){ .kind = kind, .line = line };
+		document->node[document->nodes++] = (struct document_node){0};
+	document->node[document->nodes] = (struct document_node){.kind = kind, .line = line};
 	*number = document->nodes++;
 	return 0;
 }
@@ -119,10 +119,9 @@ static int check_not_empty(struct document *document, uint32_t parent, uint32_t 
 				    "an entry of the list is empty (fill it in, or remove it)");
 	/* The parser puts the empty value where the next thing begins; the key says it better. */
 	key = document_text(document, document->node[parent].last);
-	return policy_error(message, document->name,
-			    document->node[document->node[parent].last].line,
-			    "\"%s\" has no value (give it one, or leave the key out)",
-			    excerpt(key).text);
+	return policy_error(
+		message, document->name, document->node[document->node[parent].last].line,
+		"\"%s\" has no value (give it one, or leave the key out)", excerpt(key).text);
 }
 
 static int attach(struct document *document, struct open_nodes *open, uint32_t number,
@@ -151,8 +150,8 @@ static int attach(struct document *document, struct open_nodes *open, uint32_t n
 	return 0;
 }
 
-static int begin_node(struct document *document, struct open_nodes *open,
-		      const yaml_event_t *event, enum document_kind kind, struct message *message)
+static int begin_node(struct document *document, struct open_nodes *open, const yaml_event_t *event,
+		      enum document_kind kind, struct message *message)
 {
 	uint32_t number;
 	int error;
@@ -198,8 +197,8 @@ static int refuse_anchor(struct message *message, const struct document *documen
 	return 0;
 }
 
-static int take_event(struct document *document, struct open_nodes *open,
-		      const yaml_event_t *event, struct message *message)
+static int take_event(struct document *document, struct open_nodes *open, const yaml_event_t *event,
+		      struct message *message)
 {
 	int error = 0;
 
@@ -218,7 +217,8 @@ static int take_event(struct document *document, struct open_nodes *open,
 	case YAML_SEQUENCE_START_EVENT:
 		error = refuse_anchor(message, document, event, event->data.sequence_start.anchor,
 				      event->data.sequence_start.tag);
-		return error ? error : begin_node(document, open, event, DOCUMENT_SEQUENCE, message);
+		return error ? error
+			     : begin_node(document, open, event, DOCUMENT_SEQUENCE, message);
 	case YAML_MAPPING_START_EVENT:
 		error = refuse_anchor(message, document, event, event->data.mapping_start.anchor,
 				      event->data.mapping_start.tag);
@@ -261,12 +261,12 @@ static int parser_error(const yaml_parser_t *parser, const struct document *docu
 int document_parse(struct document *document, const char *name, const char *text, size_t size,
 		   struct message *message)
 {
-	struct open_nodes open = { .depth = 0 };
+	struct open_nodes open = {.depth = 0};
 	yaml_parser_t parser;
 	bool end = false;
 	int error = 0;
 
-	*document = (struct document){ .name = name };
+	*document = (struct document){.name = name};
 	if (size > DOCUMENT_TEXT_MAX) {
 		policy_error(message, name, 0, "larger than 64 MiB (make it smaller)");
 		return -E2BIG;
@@ -287,8 +287,9 @@ int document_parse(struct document *document, const char *name, const char *text
 	}
 	yaml_parser_delete(&parser);
 	if (!error && (!document->root || is_empty(document, document->root)))
-		error = policy_error(message, name, 1,
-				     "there is nothing in it (a policy begins with \"version: 1\")");
+		error = policy_error(
+			message, name, 1,
+			"there is nothing in it (a policy begins with \"version: 1\")");
 	return error;
 }
 
@@ -296,5 +297,5 @@ void document_release(struct document *document)
 {
 	free(document->node);
 	free(document->text);
-	*document = (struct document){ 0 };
+	*document = (struct document){0};
 }

@@ -25,7 +25,8 @@ struct document_node {
 	uint32_t line;
 	uint32_t first, last, next;
 	uint32_t children;
-	size_t text; /* where a scalar's text begins, in the text of the document; ends with a zero */
+	size_t text; /* where a scalar's text begins, in the text of the document; ends with a zero
+		      */
 };
 
 struct document {

@@ -10,14 +10,15 @@
 
 #include "policy_message.h"
 
-int policy_error(struct message *message, const char *source, unsigned int line,
-		 const char *format, ...)
+int policy_error(struct message *message, const char *source, unsigned int line, const char *format,
+		 ...)
 {
 	int length;
 	va_list list;
 
 	if (line)
-		length = snprintf(message->text, sizeof(message->text), "%.512s:%u: ", source, line);
+		length =
+			snprintf(message->text, sizeof(message->text), "%.512s:%u: ", source, line);
 	else
 		length = snprintf(message->text, sizeof(message->text), "%.512s: ", source);
 	va_start(list, format);
@@ -28,7 +29,7 @@ int policy_error(struct message *message, const char *source, unsigned int line,
 
 struct excerpt excerpt(const char *text)
 {
-	struct excerpt shown = { .text = "" };
+	struct excerpt shown = {.text = ""};
 	size_t length = strnlen(text, sizeof(shown.text)), i;
 	bool cut = length >= sizeof(shown.text);
 

@@ -34,7 +34,7 @@ struct mend {
 	char text[256];
 };
 
-__attribute__((format(printf, 2, 3))) struct mend suggestion_end(const struct suggestion *suggestion,
-								 const char *otherwise, ...);
+__attribute__((format(printf, 2, 3))) struct mend
+suggestion_end(const struct suggestion *suggestion, const char *otherwise, ...);
 
 #endif

@@ -12,14 +12,14 @@
 #include "policy_message.h"
 #include "policy_schema.h"
 
-#define TEXT(key, structure, member) \
+#define TEXT(key, structure, member)                                                               \
 	CYAML_FIELD_STRING_PTR(key, CYAML_FLAG_POINTER, structure, member, 0, CYAML_UNLIMITED)
-#define TEXT_OPTIONAL(key, structure, member)                                                 \
-	CYAML_FIELD_STRING_PTR(key, CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, structure, member, 0, \
-			       CYAML_UNLIMITED)
-#define LIST(key, member)                                                                      \
-	CYAML_FIELD_SEQUENCE_COUNT(key, CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL,              \
-				   struct file_match, member, member##s, &schema_text, 1,      \
+#define TEXT_OPTIONAL(key, structure, member)                                                      \
+	CYAML_FIELD_STRING_PTR(key, CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, structure, member,   \
+			       0, CYAML_UNLIMITED)
+#define LIST(key, member)                                                                          \
+	CYAML_FIELD_SEQUENCE_COUNT(key, CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL,                  \
+				   struct file_match, member, member##s, &schema_text, 1,          \
 				   CYAML_UNLIMITED)
 
 static const cyaml_schema_value_t schema_text = {
@@ -56,12 +56,8 @@ static const cyaml_schema_field_t service_fields[] = {
 };
 
 static const cyaml_schema_field_t match_fields[] = {
-	LIST("protocol", protocol),
-	LIST("remote", remote),
-	LIST("remote_port", remote_port),
-	LIST("user", user),
-	LIST("cgroup", cgroup),
-	CYAML_FIELD_END,
+	LIST("protocol", protocol), LIST("remote", remote), LIST("remote_port", remote_port),
+	LIST("user", user),         LIST("cgroup", cgroup), CYAML_FIELD_END,
 };
 
 static const cyaml_schema_field_t filter_fields[] = {
@@ -117,7 +113,7 @@ struct complaint {
 static void take_log(cyaml_log_t level, void *data, const char *format, va_list list)
 {
 	struct complaint *complaint = data;
-	struct step step = { .in_sequence = false };
+	struct step step = {.in_sequence = false};
 	char text[320];
 
 	if (level < CYAML_LOG_ERROR)
@@ -183,8 +179,8 @@ static void list_keys(const cyaml_schema_value_t *schema, bool required, char *t
 	text[0] = 0;
 	for (field = schema->mapping.fields; field->key && length < size; field++)
 		if (!required || !(field->value.flags & CYAML_FLAG_OPTIONAL))
-			length += snprintf(text + length, size - length, "%s%s",
-					   length ? ", " : "", field->key);
+			length += snprintf(text + length, size - length, "%s%s", length ? ", " : "",
+					   field->key);
 }
 
 static int unknown_key(const struct document *document, const struct complaint *complaint,
@@ -238,7 +234,7 @@ static const char *kind_wanted(const cyaml_schema_value_t *schema)
 static int other_kind(const struct document *document, const struct complaint *complaint,
 		      struct message *message)
 {
-	static const char *const kinds[] = { "one value", "a list", "a mapping" };
+	static const char *const kinds[] = {"one value", "a list", "a mapping"};
 	const cyaml_schema_value_t *schema;
 	uint32_t node = follow(document, complaint, 0, &schema);
 	const char *what = "this";
@@ -249,10 +245,10 @@ static int other_kind(const struct document *document, const struct complaint *c
 			what = complaint->step[i].field;
 			break;
 		}
-	return policy_error(message, document->name, document->node[node].line,
-			    "%s%s is %s where %s belongs",
-			    complaint->steps && complaint->step[0].in_sequence ? "an entry of " : "",
-			    what, kinds[document->node[node].kind], kind_wanted(schema));
+	return policy_error(
+		message, document->name, document->node[node].line, "%s%s is %s where %s belongs",
+		complaint->steps && complaint->step[0].in_sequence ? "an entry of " : "", what,
+		kinds[document->node[node].kind], kind_wanted(schema));
 }
 
 static int translate(const struct document *document, const struct complaint *complaint,
@@ -287,9 +283,9 @@ static int translate(const struct document *document, const struct complaint *co
 	case CYAML_ERR_UNEXPECTED_EVENT:
 		return other_kind(document, complaint, message);
 	default:
-		return policy_error(message, document->name, line, "%s",
-				    excerpt(complaint->text[0] ? complaint->text :
-								 cyaml_strerror(error)).text);
+		return policy_error(
+			message, document->name, line, "%s",
+			excerpt(complaint->text[0] ? complaint->text : cyaml_strerror(error)).text);
 	}
 }
 
@@ -299,10 +295,9 @@ static const cyaml_config_t quiet = {
 	.flags = CYAML_CFG_NO_ALIAS,
 };
 
-int schema_load(const struct document *document, struct file_policy **file,
-		struct message *message)
+int schema_load(const struct document *document, struct file_policy **file, struct message *message)
 {
-	struct complaint complaint = { .steps = 0 };
+	struct complaint complaint = {.steps = 0};
 	cyaml_config_t config = quiet;
 	cyaml_data_t *data = NULL;
 	cyaml_err_t error;

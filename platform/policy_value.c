@@ -38,8 +38,8 @@ int value_number(const char *text, uint64_t from, uint64_t to, uint64_t *number,
 {
 	if (read_digits(&text, number) && !*text && *number >= from && *number <= to)
 		return 0;
-	snprintf(reason->text, sizeof(reason->text),
-		 "is not a number from %" PRIu64 " to %" PRIu64, from, to);
+	snprintf(reason->text, sizeof(reason->text), "is not a number from %" PRIu64 " to %" PRIu64,
+		 from, to);
 	return -EINVAL;
 }
 
@@ -48,7 +48,7 @@ int value_duration(const char *text, uint64_t *nanoseconds, struct reason *reaso
 	static const struct {
 		const char *name;
 		uint64_t seconds;
-	} units[] = { { "s", 1 }, { "m", 60 }, { "h", 3600 } };
+	} units[] = {{"s", 1}, {"m", 60}, {"h", 3600}};
 	uint64_t number, seconds = 0;
 	size_t i;
 
@@ -77,7 +77,7 @@ int value_ports(const char *text, struct range *range, struct reason *reason)
 				to = 0;
 		}
 		if (!*text && from >= 1 && to <= 65535 && from <= to) {
-			*range = (struct range){ .from = from, .to = to };
+			*range = (struct range){.from = from, .to = to};
 			return 0;
 		}
 		if (!*text && from > to && to >= 1 && from <= 65535) {
@@ -92,8 +92,7 @@ int value_ports(const char *text, struct range *range, struct reason *reason)
 	return -EINVAL;
 }
 
-int value_choice(const char *text, const char *const *choices, size_t *index,
-		 struct reason *reason)
+int value_choice(const char *text, const char *const *choices, size_t *index, struct reason *reason)
 {
 	struct suggestion suggestion;
 	char known[128] = "";

@@ -34,7 +34,11 @@ struct records_header {
 	__u64 flow;    /* of the last hop */
 };
 
-/* One redirection. Its first word holds type, length and service, its second filter and context. */
+/*
+ * One redirection. A hop with filter 0 was presumed: its service connected onward without records,
+ * so it, and every service before it in the order of weights, counts as having seen the connection.
+ * The first word holds type, length and service, the second filter and context.
+ */
 struct records_hop {
 	__u16 type;
 	__u16 length; /* of the part with these four bytes; a multiple of 8 */
@@ -65,6 +69,8 @@ struct records_summary {
 	__u32 first_hop; /* offset of the first hop */
 	__u32 last_hop;	 /* offset of the last one */
 	__u32 next_part; /* offset at which the next part begins */
+	__u32 presumed;	 /* bit n: hop n was presumed */
+	__u32 reserved;
 	__u32 services[WAYBILL_HOPS_MAX];
 	__u32 contexts[WAYBILL_HOPS_MAX];
 };
@@ -106,6 +112,8 @@ records_read_word(struct records_summary *s, __u32 offset, __u64 word)
 		s->hop_count++;
 	} else if (s->hop_count && offset == s->last_hop + 8) {
 		s->contexts[(s->hop_count - 1) % WAYBILL_HOPS_MAX] = word >> 32;
+		if (!(__u32)word)
+			s->presumed |= 1U << (s->hop_count - 1) % WAYBILL_HOPS_MAX;
 	}
 	return 1;
 }

@@ -109,8 +109,8 @@ static void connection_fail(struct relay *relay, struct connection *connection,
 			    const struct pump_failure *failure)
 {
 	const char *side = failure->endpoint == &connection->client ? "client" : "server";
-	struct direction *rest = failure->endpoint == &connection->client ? &connection->up
-									  : &connection->down;
+	struct direction *rest =
+		failure->endpoint == &connection->client ? &connection->up : &connection->down;
 	struct pump_failure ignored;
 	int turns;
 
@@ -175,9 +175,8 @@ void connection_turn(struct relay *relay, struct connection *connection)
 		return;
 
 	up = pump_direction(relay, connection, &connection->up, &failure);
-	down = up == PUMP_FAILED
-		       ? PUMP_FAILED
-		       : pump_direction(relay, connection, &connection->down, &failure);
+	down = up == PUMP_FAILED ? PUMP_FAILED
+				 : pump_direction(relay, connection, &connection->down, &failure);
 	if (down == PUMP_FAILED || endpoint_failed(&connection->client, &failure) ||
 	    endpoint_failed(&connection->server, &failure)) {
 		connection_fail(relay, connection, &failure);
@@ -292,10 +291,12 @@ static bool connection_route(struct relay *relay, struct connection *connection)
 		address_format(&connection->peer, peer);
 		if (error == -ENOENT)
 			message("reset %s: nobody redirected it here; connect to the destination "
-				"itself, or see --allow-direct", peer);
+				"itself, or see --allow-direct",
+				peer);
 		else
-			message("reset %s: nothing in this kernel answers for Waybill; start it with "
-				"\"waybill up\", or see --allow-direct", peer);
+			message("reset %s: nothing in this kernel answers for Waybill; "
+				"start it with \"waybill up\", or see --allow-direct",
+				peer);
 	} else {
 		end_because(relay, connection, "refused: %s", error_name(-error));
 	}

@@ -105,7 +105,8 @@ void listeners_update(struct relay *relay)
 	}
 	if (full && message_due(&limit, relay->now))
 		message("%zu connections are open, and no more are accepted until one ends; raise "
-			"--max-connections or start another relay", relay->connection_count);
+			"--max-connections or start another relay",
+			relay->connection_count);
 }
 
 static int listener_open(struct relay *relay, struct listener *listener)
@@ -126,8 +127,7 @@ static int listener_open(struct relay *relay, struct listener *listener)
 	setsockopt(listener->fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof(one));
 	setsockopt(listener->fd, SOL_SOCKET, SO_OOBINLINE, &one, sizeof(one));
 	error = 0;
-	if (bind(listener->fd, &address->any, address->length) ||
-	    listen(listener->fd, SOMAXCONN) ||
+	if (bind(listener->fd, &address->any, address->length) || listen(listener->fd, SOMAXCONN) ||
 	    getsockname(listener->fd, &address->any, &address->length))
 		error = -errno;
 	if (!error)
@@ -171,9 +171,10 @@ int listeners_open(struct relay *relay)
 			address_set_port(&listener->address, address_port(&listener[-1].address));
 		error = listener_open(relay, listener);
 		address_format(&listener->address, text);
-		if (options->listen[i].paired && (error == -EAFNOSUPPORT || error == -EADDRNOTAVAIL)) {
-			message("not listening on %s: %s; redirected IPv6 connections need it", text,
-				strerror(-error));
+		if (options->listen[i].paired &&
+		    (error == -EAFNOSUPPORT || error == -EADDRNOTAVAIL)) {
+			message("not listening on %s: %s; redirected IPv6 connections need it",
+				text, strerror(-error));
 			continue;
 		}
 		if (error) {

@@ -105,8 +105,8 @@ void log_flush(struct log *log)
 			return;
 		if (written <= 0) {
 			if (!log->failing)
-				message("cannot write the log: %s; lines are kept while they fit into "
-					"%d KiB, then lost",
+				message("cannot write the log: %s; lines are kept while "
+					"they fit into %d KiB, then lost",
 					strerror(errno), LOG_BUFFER_SIZE / 1024);
 			log->failing = true;
 			return;

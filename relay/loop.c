@@ -59,7 +59,8 @@ static void drain(struct relay *relay)
 	listeners_close(relay);
 	if (relay->connection_count)
 		message("ending: %zu connections have %u seconds to finish; a second signal ends "
-			"them at once", relay->connection_count, seconds);
+			"them at once",
+			relay->connection_count, seconds);
 }
 
 static void signals_ready(struct relay *relay, struct watch *watch, uint32_t events)
@@ -123,8 +124,8 @@ static size_t connections_that_fit(const struct relay_options *options)
 		return options->connections_max;
 	fit = limit.rlim_max > DESCRIPTORS_OTHER + 2 ? (limit.rlim_max - DESCRIPTORS_OTHER) / 2 : 1;
 	if (options->connections_max_given)
-		message("--max-connections %u needs %llu file descriptors and %llu are allowed: %zu "
-			"it is; raise the hard limit (ulimit -Hn, LimitNOFILE=)",
+		message("--max-connections %u needs %llu file descriptors and %llu are allowed: "
+			"%zu it is; raise the hard limit (ulimit -Hn, LimitNOFILE=)",
 			options->connections_max, needed, (unsigned long long)limit.rlim_max, fit);
 	return fit;
 }
@@ -145,7 +146,7 @@ int relay_open(struct relay *relay, const struct relay_options *options)
 
 	error = log_open(&relay->log, options->log_path);
 	if (error) {
-		message("cannot open the log %s: %s; name a file that can be written with --log FILE",
+		message("cannot open the log %s: %s; name another file with --log FILE",
 			options->log_path ? options->log_path : "on standard output",
 			strerror(-error));
 		relay->epoll = -1;
@@ -178,8 +179,7 @@ static void expire(struct relay *relay)
 {
 	struct connection *connection;
 
-	while (relay->options->connect_timeout &&
-	       (connection = TAILQ_FIRST(&relay->connecting)) &&
+	while (relay->options->connect_timeout && (connection = TAILQ_FIRST(&relay->connecting)) &&
 	       connect_deadline(relay, connection) <= relay->now)
 		connection_end(relay, connection, "connect failed: ETIMEDOUT");
 	while (relay->options->idle_timeout && (connection = TAILQ_FIRST(&relay->flowing)) &&

@@ -39,7 +39,8 @@ enum option_key {
 static const struct argp_option options[] = {
 	{"listen", 'l', "ADDRESS:PORT", 0,
 	 "Accept connections here. :PORT alone means loopback only: 127.0.0.1 and [::1]. May be "
-	 "given more than once", 1},
+	 "given more than once",
+	 1},
 	{"service", 's', "NAME", 0, "Label log lines with NAME", 1},
 	{"log", OPTION_LOG, "FILE", 0,
 	 "Append log lines to FILE, not standard output; SIGHUP opens it again", 1},
@@ -131,7 +132,8 @@ static void check_options(struct argp_state *state, const struct relay_options *
 		argp_error(state, "nowhere to listen; give --listen :9001");
 	for (i = 0; i < relay_options->listen_count; i++)
 		if (address_equal(&relay_options->direct, &relay_options->listen[i].address))
-			argp_error(state, "--allow-direct names an address of --listen: the relay would "
+			argp_error(state,
+				   "--allow-direct names an address of --listen: the relay would "
 				   "talk to itself; name another");
 }
 
@@ -152,8 +154,10 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
 	case OPTION_ALLOW_DIRECT:
 		if (address_parse(&relay_options->direct, argument) ||
 		    !address_port(&relay_options->direct))
-			argp_error(state, "--allow-direct: \"%s\" is not ADDRESS:PORT; write "
-				   "192.0.2.1:443 or [2001:db8::1]:443", argument);
+			argp_error(state,
+				   "--allow-direct: \"%s\" is not ADDRESS:PORT; write "
+				   "192.0.2.1:443 or [2001:db8::1]:443",
+				   argument);
 		return 0;
 	case OPTION_NO_RECORDS:
 		relay_options->no_records = true;
@@ -179,7 +183,8 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
 		relay_options->ready_fd =
 			parse_number(state, "--ready-fd", argument, 0, CONNECTIONS_MAX);
 		if (fcntl(relay_options->ready_fd, F_GETFD) < 0)
-			argp_error(state, "--ready-fd: %s is not an open file descriptor", argument);
+			argp_error(state, "--ready-fd: %s is not an open file descriptor",
+				   argument);
 		return 0;
 	case ARGP_KEY_ARG:
 		argp_error(state, "\"%s\" is not an option; addresses follow --listen", argument);
@@ -208,8 +213,10 @@ int main(int argc, char **argv)
 	static const struct argp argp = {
 		.options = options, .parser = parse_option, .doc = documentation};
 	static struct relay relay;
-	struct relay_options relay_options = {
-		.connect_timeout = 30, .drain_timeout = 30, .connections_max = 10000, .ready_fd = -1};
+	struct relay_options relay_options = {.connect_timeout = 30,
+					      .drain_timeout = 30,
+					      .connections_max = 10000,
+					      .ready_fd = -1};
 	int error;
 
 	/* Nobody reading what the relay writes is no reason to end. */

@@ -82,7 +82,7 @@ struct connection {
 	TAILQ_ENTRY(connection) turn; /* in relay.unfinished, if unfinished */
 	enum connection_phase phase;
 	bool unfinished; /* its turn was over before its bytes were */
-	bool aborted;	 /* only what was received before the reset is still passed on */
+	bool aborted;    /* only what was received before the reset is still passed on */
 	struct endpoint client, server;
 	struct direction up, down; /* client to server, server to client */
 	int64_t started, active;   /* milliseconds of relay.now */
@@ -103,8 +103,8 @@ struct relay {
 	size_t listener_count;
 	bool accepting;
 	int64_t accept_after; /* when accepting was given up for a while: until then */
-	int reserve_fd;	      /* given up to be able to accept and reset when descriptors run out */
-	uint64_t shed;	      /* connections reset for want of descriptors */
+	int reserve_fd;       /* given up to be able to accept and reset when descriptors run out */
+	uint64_t shed;        /* connections reset for want of descriptors */
 
 	/*
 	 * Each list is in the order in which its connections expire, because all in it have the

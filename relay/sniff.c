@@ -50,8 +50,7 @@ static bool cursor_field(struct cursor *cursor, unsigned int bytes, struct curso
 {
 	size_t length;
 
-	if (!cursor_number(cursor, bytes, &length) ||
-	    (size_t)(cursor->end - cursor->at) < length)
+	if (!cursor_number(cursor, bytes, &length) || (size_t)(cursor->end - cursor->at) < length)
 		return false;
 	field->at = cursor->at;
 	field->end = cursor->at += length;
@@ -83,10 +82,10 @@ static enum sniff_state client_hello(struct cursor hello, struct name *name)
 
 	if (hello.end - hello.at < 2 + 32)
 		return SNIFF_NOTHING;
-	hello.at += 2 + 32; /* version, random */
-	if (!cursor_field(&hello, 1, &field) ||	     /* session id */
-	    !cursor_field(&hello, 2, &field) ||	     /* cipher suites */
-	    !cursor_field(&hello, 1, &field) ||	     /* compression methods */
+	hello.at += 2 + 32;                     /* version, random */
+	if (!cursor_field(&hello, 1, &field) || /* session id */
+	    !cursor_field(&hello, 2, &field) || /* cipher suites */
+	    !cursor_field(&hello, 1, &field) || /* compression methods */
 	    !cursor_field(&hello, 2, &extensions))
 		return SNIFF_NOTHING;
 	while (cursor_number(&extensions, 2, &type) && cursor_field(&extensions, 2, &extension))

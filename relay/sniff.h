@@ -25,7 +25,7 @@ enum sniff_state {
 /* All zeros is where it begins. */
 struct sniff {
 	enum sniff_state state;
-	char *name;	     /* with SNIFF_TLS_SERVER_NAME and SNIFF_HTTP_HOST */
+	char *name;          /* with SNIFF_TLS_SERVER_NAME and SNIFF_HTTP_HOST */
 	unsigned char *seen; /* with SNIFF_MORE: the bytes so far */
 	size_t length, size, needed;
 };

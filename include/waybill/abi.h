@@ -22,7 +22,11 @@
  *      ERANGE (buffer too small: nothing is copied; WAYBILL_REDIRECT_INFO tells the size).
  * set: EACCES (the caller is not the service that the records were issued to),
  *      EBADMSG (malformed, truncated, edited or forged), EKEYEXPIRED (genuine, but too old),
- *      EISCONN (connect was already called), EOPNOTSUPP (no policy is applied).
+ *      EISCONN (connect was already called), ENOMEM (the socket has no memory left for them).
+ * both: EOPNOTSUPP, or from older kernels ENOPROTOOPT (the platform is not up for this socket).
+ *
+ * A failed set changes nothing: records that were set before are still on the socket. Records
+ * are for one connection: once it is established, a later connect of the socket has none.
  */
 #define WAYBILL_REDIRECT_RECORDS 1
 
@@ -33,7 +37,10 @@
  */
 #define WAYBILL_REDIRECT_CONTEXT 2
 
-/* get: struct waybill_info. ERANGE if the buffer is under the first version's 152 bytes. */
+/*
+ * get: struct waybill_info. ERANGE if the buffer is under the first version's 152 bytes. Answered
+ * on an onward socket with records too, and so is the context: how the service stands there.
+ */
 #define WAYBILL_REDIRECT_INFO 3
 
 /* get: the address that the client asked for, as struct sockaddr_in or struct sockaddr_in6. */
@@ -48,6 +55,12 @@
 /* Hops in one set of records: at most, and unless the policy says otherwise. */
 #define WAYBILL_HOPS_MAX 16
 #define WAYBILL_HOPS_DEFAULT 8
+
+/*
+ * What connect(2) itself may answer, in an application or on an onward socket: ECONNREFUSED (a
+ * filter blocks, or the service is down and its policy says block), ELOOP (the hop limit), EAGAIN
+ * (too many handshakes of this user are under way), ENOMEM (no memory for the record).
+ */
 
 /* How a service stands to a connection with the hops h1..hn. */
 enum waybill_state {

@@ -213,8 +213,9 @@ long relay_processor_time(const struct relay_process *relay)
 {
 	FILE *file = open_process_file(relay, "stat");
 	unsigned long user, system;
-	int fields = fscanf(file, "%*d (%*[^)]) %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu",
-			    &user, &system);
+	int fields =
+		fscanf(file, "%*d (%*[^)]) %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu",
+		       &user, &system);
 
 	fclose(file);
 	CHECK(fields == 2);

@@ -23,7 +23,7 @@
 
 struct relay_process {
 	pid_t pid;
-	int output, messages;	    /* memory files: standard output, standard error */
+	int output, messages;       /* memory files: standard output, standard error */
 	struct sockaddr_in address; /* where it listens */
 };
 
@@ -77,7 +77,7 @@ void expect_text(int fd, const char *text);
 void expect_end(int fd);     /* a FIN, and nothing before it */
 void expect_reset(int fd);   /* a RST, and nothing before it */
 void expect_silence(int fd); /* nothing for a fifth of a second */
-void reset(int fd);	     /* closes with a RST */
+void reset(int fd);          /* closes with a RST */
 
 int64_t milliseconds(void);
 void pause_milliseconds(long duration);

@@ -81,8 +81,9 @@ int main(void)
 	struct server server;
 
 	server_open(&server, 0);
-	relay_start(&relay, -1,
-		    (const char *[]){"--allow-direct", server.text, "--connect-timeout", "1", NULL});
+	relay_start(
+		&relay, -1,
+		(const char *[]){"--allow-direct", server.text, "--connect-timeout", "1", NULL});
 	refused(&relay, &server);
 	gone_before_accept(&relay, &server);
 	no_answer(&relay, &server);

@@ -17,8 +17,9 @@ static void clients_wait(const struct server *server)
 	struct pair a, b, c;
 	long busy;
 
-	relay_start(&relay, -1,
-		    (const char *[]){"--allow-direct", server->text, "--max-connections", "2", NULL});
+	relay_start(
+		&relay, -1,
+		(const char *[]){"--allow-direct", server->text, "--max-connections", "2", NULL});
 	a = pair_open(&relay, server);
 	b = pair_open(&relay, server);
 	c.client = dial(&relay.address);

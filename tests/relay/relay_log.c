@@ -19,8 +19,8 @@
 
 static const char hello[] =
 	"\x16\x03\x01\x00\x46\x01\x00\x00\x42\x03\x03" /* record, ClientHello, version */
-	"0123456789abcdef0123456789abcdef"	       /* random */
-	"\x00\x00\x02\x13\x01\x01\x00"		       /* session, ciphers, compression */
+	"0123456789abcdef0123456789abcdef"             /* random */
+	"\x00\x00\x02\x13\x01\x01\x00"                 /* session, ciphers, compression */
 	"\x00\x17\x00\x00\x00\x13\x00\x11\x00\x00\x0e"
 	"www.example.cz";
 

@@ -66,13 +66,16 @@ static void forwarded(const struct server *server)
 	CHECK(relay_stop(&relay, SIGTERM) == 0);
 	reported("records\nconnect\n");
 	relay_logged(&relay, "\"flow\":\"000000001234abcd\"", 1);
-	relay_logged(&relay, "\"originator\":{\"pid\":15,\"uid\":0,\"gid\":0,\"comm\":\"caf\\\\xe9\\n\"", 1);
+	relay_logged(&relay,
+		     "\"originator\":{\"pid\":15,\"uid\":0,\"gid\":0,\"comm\":\"caf\\\\xe9\\n\"",
+		     1);
 	relay_logged(&relay, "\"client\":{\"pid\":33,", 1);
 	snprintf(destination, sizeof(destination), "\"original_destination\":\"%s\"", server->text);
 	relay_logged(&relay, destination, 1);
 	relay_logged(&relay,
 		     "\"chain\":[{\"service\":\"0b00000f\",\"filter\":\"0000000b\","
-		     "\"destination\":\"127.66.0.1:443\"},{\"service\":\"a0000021\",", 1);
+		     "\"destination\":\"127.66.0.1:443\"},{\"service\":\"a0000021\",",
+		     1);
 	relay_logged(&relay, "\"context\":\"tenant=42\"", 1);
 	relay_logged(&relay, "\"end\":\"closed\"", 1);
 }

@@ -147,7 +147,7 @@ static void *echo(void *argument)
 	return NULL;
 }
 
-static int listen_on(int family, uint16_t port, const char *any)
+static int listen_on(int family, uint16_t port, const char *any, int backlog)
 {
 	struct sockaddr_storage address = {};
 	struct sockaddr_in6 *v6 = (void *)&address;
@@ -165,7 +165,7 @@ static int listen_on(int family, uint16_t port, const char *any)
 		inet_pton(family, any ? any : "::1", &v6->sin6_addr);
 	}
 	if (bind(descriptor, (void *)&address, family == AF_INET ? sizeof(*v4) : sizeof(*v6)) ||
-	    listen(descriptor, 1024)) {
+	    listen(descriptor, backlog)) {
 		fprintf(stderr, "port %u: %s\n", port, strerror(errno));
 		_exit(1);
 	}
@@ -185,6 +185,8 @@ static void accept_forever(struct seen *seen, enum service_kind kind, void *(*ea
 	seen->ready = 1;
 	while (kind == SERVICE_LISTENS)
 		pause();
+	while (kind == SERVICE_WAITS && !seen->go)
+		usleep(1000);
 	for (;;) {
 		poll(ends, 2, -1);
 		for (int i = 0; i < 2; i++) {
@@ -210,8 +212,7 @@ static void accept_forever(struct seen *seen, enum service_kind kind, void *(*ea
 	}
 }
 
-/* Moves the calling process into a cgroup of the world. */
-static void enter(const struct world *world, const char *leaf)
+void world_enter(const struct world *world, const char *leaf)
 {
 	char path[512];
 	int descriptor;
@@ -241,21 +242,21 @@ static pid_t start(void)
 
 void world_service(struct world *world, int i, enum service_kind kind)
 {
+	int listeners[2], backlog = kind == SERVICE_LISTENS ? 0 : 4096;
 	char leaf[16];
-	int listeners[2];
 
 	memset(&world->seen[i], 0, sizeof(world->seen[i]));
 	world->service[i] = start();
 	if (!world->service[i]) {
 		snprintf(leaf, sizeof(leaf), "s%d", i);
-		enter(world, world->by_user ? "other" : leaf);
+		world_enter(world, world->by_user ? "other" : leaf);
 		if (world->by_user && (setresgid(SERVICE_UID(i), SERVICE_UID(i), SERVICE_UID(i)) ||
 				       setresuid(SERVICE_UID(i), SERVICE_UID(i), SERVICE_UID(i))))
 			_exit(1);
 		/* A changed user drops it. */
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		listeners[0] = listen_on(AF_INET, SERVICE_PORT(i), NULL);
-		listeners[1] = listen_on(AF_INET6, SERVICE_PORT(i), NULL);
+		listeners[0] = listen_on(AF_INET, SERVICE_PORT(i), NULL, backlog);
+		listeners[1] = listen_on(AF_INET6, SERVICE_PORT(i), NULL, backlog);
 		accept_forever(&world->seen[i], kind, serve, listeners, false);
 	}
 	world->services = i + 1 > world->services ? i + 1 : world->services;
@@ -275,10 +276,26 @@ void world_server(struct world *world)
 
 	world->server = start();
 	if (!world->server) {
-		enter(world, "other");
-		listeners[0] = listen_on(AF_INET, SERVER_PORT, SERVER4);
-		listeners[1] = listen_on(AF_INET6, SERVER_PORT, SERVER6);
+		world_enter(world, "other");
+		listeners[0] = listen_on(AF_INET, SERVER_PORT, SERVER4, 1024);
+		listeners[1] = listen_on(AF_INET6, SERVER_PORT, SERVER6, 1024);
 		accept_forever(SERVER_SEEN(world), SERVICE_RECORDS, echo, listeners, true);
 	}
 	expect_count("server ready", &SERVER_SEEN(world)->ready, 1);
+}
+
+int world_as(struct world *world, const char *leaf, uid_t user, int (*function)(void *), void *data)
+{
+	pid_t child = start();
+	int status;
+
+	if (!child) {
+		world_enter(world, leaf);
+		if (user && (setresgid(user + 1000, user + 1000, user + 1000) ||
+			     setresuid(user, user, user)))
+			_exit(99);
+		_exit(function(data) & 0xff);
+	}
+	EXPECT(waitpid(child, &status, 0) == child && WIFEXITED(status), "the child was killed");
+	return WEXITSTATUS(status);
 }

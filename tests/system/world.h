@@ -36,12 +36,13 @@ enum service_kind {
 	SERVICE_RECORDS,  /* carries the records on */
 	SERVICE_FORGETS,  /* does not, and knows no option but SO_ORIGINAL_DST */
 	SERVICE_HOLDS,	  /* accepts, and keeps the connection without reading it */
-	SERVICE_LISTENS,  /* listens, and never accepts */
+	SERVICE_LISTENS,  /* listens with room for one, and never accepts */
+	SERVICE_WAITS,	  /* as SERVICE_RECORDS, but accepts only once go is set */
 };
 
 /* What a service, or the server, saw. Shared with the test. */
 struct seen {
-	atomic_int ready;
+	atomic_int ready, go;
 	atomic_int accepted;
 	atomic_int direct;  /* not redirected: refused */
 	atomic_int failed;  /* no onward connection */
@@ -86,6 +87,11 @@ void world_end(struct world *world) __attribute__((noreturn));
 void world_policy(struct world *world, int services, const char *extra);
 /* Any policy, as text; %C stands for the world's cgroup. Returns as instance_apply does. */
 int world_apply(struct world *world, const char *text);
+
+/* Moves the calling process into a cgroup of the world: "app", "other", "s0" .. */
+void world_enter(const struct world *world, const char *leaf);
+/* Runs a function in a child in that cgroup and under that user; returns what it returned. */
+int world_as(struct world *world, const char *leaf, uid_t user, int (*function)(void *), void *data);
 
 /* Sockets of the test. */
 socklen_t address_of(enum family family, uint16_t port, struct sockaddr_storage *address);

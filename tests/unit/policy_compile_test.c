@@ -18,6 +18,7 @@
 
 #include <cmocka.h>
 
+#include "../../platform/policy_image.h"
 #include "policy_random.h"
 
 /* With "s/" before them these two have the same FNV-1a, found by search. */
@@ -29,7 +30,8 @@ static char root[] = "/tmp/policy_compile_test.XXXXXX";
 
 /* Parents before children. */
 static const char *const directories[] = {
-	"/a", "/a/b", "/a/b/c", "/a/b/c/d", "/a/b/c/d/e", "/a/x", "/a.b", "/f", "/f/g", "/f-g", "/z",
+	"/a",   "/a/b", "/a/b/c", "/a/b/c/d", "/a/b/c/d/e", "/a/x",
+	"/a.b", "/f",   "/f/g",   "/f-g",     "/z",
 };
 
 #define DIRECTORIES (sizeof(directories) / sizeof(directories[0]))
@@ -69,11 +71,11 @@ static int remove_cgroups(void **state)
 	return rmdir(root);
 }
 
-static struct policy_target target = { .cgroup_root = root, .generation = 7 };
+static struct policy_target target = {.cgroup_root = root, .generation = 7};
 
 static struct policy_image compile(const struct policy *policy)
 {
-	struct message message = { .text = "" };
+	struct message message = {.text = ""};
 	struct policy_image image;
 	int error = policy_compile(policy, &target, &image, &message);
 
@@ -170,8 +172,8 @@ static void compare_identity(const struct policy *policy, const struct policy_im
 		       *(const uint64_t *)policy_line(image, by_user);
 	for (i = 0; i < policy->services; i++) {
 		const struct service *service = &policy->service[i];
-		const struct policy_cell *id = policy_hash_find(image, &header->ids,
-								policy_service_id(service->name));
+		const struct policy_cell *id =
+			policy_hash_find(image, &header->ids, policy_service_id(service->name));
 
 		assert_non_null(id);
 		slot = id->value;
@@ -274,7 +276,7 @@ static void an_image_too_large_is_refused_with_its_size(void **state)
 	random_seed(43);
 	policy = random_policy(1, 1);
 	for (i = 0; i < 70000; i++) {
-		struct prefix prefix = { .length = 128 };
+		struct prefix prefix = {.length = 128};
 
 		for (byte = 0; byte < 16; byte++)
 			prefix.address[byte] = random_number();
@@ -282,8 +284,11 @@ static void an_image_too_large_is_refused_with_its_size(void **state)
 	}
 	assert_int_equal(policy_compile(policy, &target, &image, &message), -E2BIG);
 	assert_null(image.line);
-	assert_int_equal(sscanf(message.text, "random: its image has %lu lines more than the limit of "
-					      "1048576 (use fewer prefixes;", &over), 1);
+	assert_int_equal(sscanf(message.text,
+				"random: its image has %lu lines more than the limit of "
+				"1048576 (use fewer prefixes;",
+				&over),
+			 1);
 	assert_in_range(over, 1, 1000000);
 	policy_free(policy);
 }
@@ -316,6 +321,69 @@ static void a_policy_without_conditions_has_no_trees(void **state)
 	assert_int_equal(header->tcp, header->remote4 & ~POLICY_LEAF);
 	free(image.line);
 	policy_free(policy);
+}
+
+/* One prefix costs a line for each level of the tree that it goes down, and no more. */
+static void a_prefix_costs_its_levels(void **state)
+{
+	static const struct prefix ten = {.address = {[10] = 0xff, 0xff, 10}, 8, true};
+	static const struct prefix site = {.address = {0x20, 1, 0xd, 0xb8}, 32, false};
+	struct policy *policy = random_policy(1, 1);
+	struct filter *filter = &policy->filter[0];
+	struct policy_image image;
+	size_t lines;
+
+	(void)state;
+	filter->remotes = filter->ports = filter->users = 0;
+	image = compile(policy);
+	lines = image.lines;
+	free(image.line);
+	add_prefix(filter, ten);
+	image = compile(policy);
+	assert_int_equal(image.lines, lines + 2);
+	free(image.line);
+	add_prefix(filter, site);
+	image = compile(policy);
+	assert_int_equal(image.lines, lines + 2 + 7);
+	free(image.line);
+	free(filter->port);
+	filter->port = calloc(1, sizeof(*filter->port));
+	filter->ports = 1;
+	filter->port[0] = (struct range){443, 443};
+	image = compile(policy);
+	assert_int_equal(image.lines, lines + 2 + 7 + 4);
+	free(image.line);
+	policy_free(policy);
+}
+
+static void a_hash_finds_every_key(void **state)
+{
+	const size_t keys = 30000;
+	struct policy_cell *cell = calloc(keys, sizeof(*cell));
+	struct image_builder builder = {0};
+	struct policy_image image;
+	struct policy_hash hash;
+	uint32_t first;
+	size_t i;
+
+	(void)state;
+	/* Inode numbers: some in sequence, some with a generation above. */
+	for (i = 0; i < keys; i++)
+		cell[i] = (struct policy_cell){.key = i % 2 ? i : i | (i % 100) << 32, .value = i};
+	assert_int_equal(image_append(&builder, 1, &first), 0);
+	cell[0].key = UINT64_MAX;
+	assert_int_equal(image_hash(&builder, cell, keys, &hash), 0);
+	image = (struct policy_image){builder.line, builder.lines};
+	assert_true(hash.cells <= 8 * keys);
+	for (i = 0; i < keys; i++) {
+		const struct policy_cell *found = policy_hash_find(&image, &hash, cell[i].key);
+
+		assert_non_null(found);
+		assert_int_equal(found->value, i);
+	}
+	assert_null(policy_hash_find(&image, &hash, 1ULL << 50));
+	image_release(&builder);
+	free(cell);
 }
 
 static int number_context(void *data, const void *bytes, size_t size, uint32_t *number,
@@ -389,7 +457,7 @@ static void the_image_has_all_that_the_policy_says(void **state)
 	assert_int_equal(service->when_down, POLICY_DOWN_BLOCK);
 	assert_int_equal(service->first_filter, 2);
 	assert_int_equal(service->filters, 1);
-	assert_memory_equal(service->address4, ((uint8_t[]){ 127, 0, 0, 1 }), 4);
+	assert_memory_equal(service->address4, ((uint8_t[]){127, 0, 0, 1}), 4);
 	assert_null(policy_service(&image, header, 2));
 
 	filter = policy_filter(&image, header, 0);
@@ -458,30 +526,33 @@ static void fails_with(const char *text, int expected, const char *said)
 	policy_free(policy);
 }
 
-#define SERVICE \
+#define SERVICE                                                                                    \
 	"version: 1\nservices:\n- { name: a, weight: 1, endpoint: { tcp: 1 }, identity: { user: 1 } }\n"
 
 static void what_cannot_be_compiled_is_said(void **state)
 {
 	(void)state;
-	fails_with(SERVICE "filters:\n- name: b\n  service: a\n  action: block\n"
-			   "  match: { cgroup: [ /a, /nowhere ] }\n",
-		   -ENOENT,
-		   "policy.yaml:5: filter \"b\": cgroup \"/nowhere\" does not exist (start what makes "
-		   "it first, or mend the path)");
-	fails_with("version: 1\nservices:\n- name: a\n  weight: 1\n  endpoint: { tcp: 1 }\n"
-		   "  identity: { cgroup: /nowhere }\n",
-		   -ENOENT,
-		   "policy.yaml:3: service \"a\": cgroup \"/nowhere\" does not exist (start what makes "
-		   "it first, or mend the path)");
+	fails_with(
+		SERVICE "filters:\n- name: b\n  service: a\n  action: block\n"
+			"  match: { cgroup: [ /a, /nowhere ] }\n",
+		-ENOENT,
+		"policy.yaml:5: filter \"b\": cgroup \"/nowhere\" does not exist (start what makes "
+		"it first, or mend the path)");
+	fails_with(
+		"version: 1\nservices:\n- name: a\n  weight: 1\n  endpoint: { tcp: 1 }\n"
+		"  identity: { cgroup: /nowhere }\n",
+		-ENOENT,
+		"policy.yaml:3: service \"a\": cgroup \"/nowhere\" does not exist (start what makes "
+		"it first, or mend the path)");
 	fails_with(SERVICE "filters:\n- { name: b, service: a, action: redirect, context: bad }\n",
 		   -ENOSPC, "no room for it");
-	fails_with(SERVICE "filters:\n- { name: b, service: a, action: block, match: { cgroup: "
-			   "/1/2/3/4/5/6/7/8/9/0/1/2/3/4/5/6/7/8/9/0/1/2/3/4/5/6/7/8/9/0/1/2 } }\n",
-		   -EINVAL,
-		   "policy.yaml:5: filter \"b\": cgroup "
-		   "\"/1/2/3/4/5/6/7/8/9/0/1/2/3/4/5/6/7/8/9/0/1/2/3/4/5/6/7/8/9/0...\" is too deep "
-		   "(31 levels below the root at most)");
+	fails_with(
+		SERVICE "filters:\n- { name: b, service: a, action: block, match: { cgroup: "
+			"/1/2/3/4/5/6/7/8/9/0/1/2/3/4/5/6/7/8/9/0/1/2/3/4/5/6/7/8/9/0/1/2 } }\n",
+		-EINVAL,
+		"policy.yaml:5: filter \"b\": cgroup "
+		"\"/1/2/3/4/5/6/7/8/9/0/1/2/3/4/5/6/7/8/9/0/1/2/3/4/5/6/7/8/9/0...\" is too deep "
+		"(31 levels below the root at most)");
 }
 
 /* A policy that is not from a file is checked too, without lines. */
@@ -494,9 +565,10 @@ static void a_policy_not_from_a_file_is_checked(void **state)
 	(void)state;
 	policy->service[1].weight = policy->service[0].weight = 5;
 	assert_int_equal(policy_compile(policy, &target, &image, &message), -EINVAL);
-	assert_string_equal(message.text,
-			    "random: services \"service-1\" and \"service-0\" have the same weight 5, "
-			    "which leaves their order to accident (give one another weight)");
+	assert_string_equal(
+		message.text,
+		"random: services \"service-1\" and \"service-0\" have the same weight 5, "
+		"which leaves their order to accident (give one another weight)");
 	policy_free(policy);
 }
 
@@ -508,6 +580,8 @@ int main(void)
 		cmocka_unit_test(a_hundred_thousand_prefixes_compile_in_seconds),
 		cmocka_unit_test(an_image_too_large_is_refused_with_its_size),
 		cmocka_unit_test(a_policy_without_conditions_has_no_trees),
+		cmocka_unit_test(a_prefix_costs_its_levels),
+		cmocka_unit_test(a_hash_finds_every_key),
 		cmocka_unit_test(the_image_has_all_that_the_policy_says),
 		cmocka_unit_test(filter_ids_are_different),
 		cmocka_unit_test(what_cannot_be_compiled_is_said),

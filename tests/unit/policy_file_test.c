@@ -29,7 +29,7 @@ int getpwnam_r(const char *name, struct passwd *entry, char *buffer, size_t size
 	static const struct {
 		const char *name;
 		uid_t user;
-	} users[] = { { "root", 0 }, { "dlp", 990 }, { "alice", 1000 } };
+	} users[] = {{"root", 0}, {"dlp", 990}, {"alice", 1000}};
 	size_t i;
 
 	(void)buffer;
@@ -48,7 +48,7 @@ int getpwnam_r(const char *name, struct passwd *entry, char *buffer, size_t size
 static struct policy *load(const char *text)
 {
 	struct policy *policy;
-	struct message message = { .text = "" };
+	struct message message = {.text = ""};
 	int error = policy_load_text("policy.yaml", text, strlen(text), &policy, &message);
 
 	if (error)
@@ -61,7 +61,7 @@ static struct policy *load(const char *text)
 static void refuses_with(int expected, const char *text, size_t size, const char *said)
 {
 	struct policy *policy = (void *)1;
-	struct message message = { .text = "" };
+	struct message message = {.text = ""};
 	int error = policy_load_text("policy.yaml", text, size, &policy, &message);
 
 	assert_string_equal(message.text, said);
@@ -75,10 +75,10 @@ static void refuses(const char *text, const char *said)
 }
 
 /* Lines 1 to 4 of most files here. */
-#define DLP                                                                                       \
-	"version: 1\n"                                                                            \
-	"services:\n"                                                                             \
-	"- { name: dlp, weight: 200, endpoint: { tcp: 9001 }, identity: { user: dlp } }\n"        \
+#define DLP                                                                                        \
+	"version: 1\n"                                                                             \
+	"services:\n"                                                                              \
+	"- { name: dlp, weight: 200, endpoint: { tcp: 9001 }, identity: { user: dlp } }\n"         \
 	"filters:\n"
 
 static const char example[] =
@@ -120,7 +120,7 @@ static void loads_the_example_of_the_design(void **state)
 	assert_int_equal(dlp->tcp, 9001);
 	assert_int_equal(dlp->udp, 9001);
 	assert_true(dlp->has4 && dlp->has6);
-	assert_memory_equal(dlp->address4, ((uint8_t[]){ 127, 0, 0, 1 }), 4);
+	assert_memory_equal(dlp->address4, ((uint8_t[]){127, 0, 0, 1}), 4);
 	assert_int_equal(dlp->address6[15], 1);
 	assert_true(dlp->identity.has_user);
 	assert_int_equal(dlp->identity.user, 990);
@@ -192,8 +192,8 @@ static void takes_scalars_for_lists_of_one(void **state)
 
 static void takes_every_form_of_address(void **state)
 {
-	static const uint8_t ten[16] = { [10] = 0xff, [11] = 0xff, [12] = 10 };
-	static const uint8_t mapped[16] = { [10] = 0xff, [11] = 0xff };
+	static const uint8_t ten[16] = {[10] = 0xff, [11] = 0xff, [12] = 10};
+	static const uint8_t mapped[16] = {[10] = 0xff, [11] = 0xff};
 	struct policy *policy = load(
 		DLP "- name: a\n  service: dlp\n  action: block\n  match:\n    remote:\n"
 		    "    - ::ffff:10.0.0.0/104\n    - 10.0.0.0\n    - ::1\n    - ::ffff:0:0/96\n"
@@ -253,8 +253,7 @@ static void refuses_wrong_shapes(void **state)
 			       "belongs");
 	refuses("services: []\n", "policy.yaml:1: \"version\" is missing (required here: version)");
 	refuses("version: 2\n", "policy.yaml:1: version \"2\" is not a number from 1 to 1");
-	refuses("\nversion: [ 1 ]\n",
-		"policy.yaml:2: version is a list where one value belongs");
+	refuses("\nversion: [ 1 ]\n", "policy.yaml:2: version is a list where one value belongs");
 	refuses("version: 1\n\nfilter: []\n",
 		"policy.yaml:3: unknown key \"filter\" (did you mean \"filters\"?)");
 	refuses("version: 1\nmode: strict\n",
@@ -383,8 +382,9 @@ static void refuses_wrong_conditions(void **state)
 		"version (write \"protocol: tcp\", or leave it out)");
 }
 
-#define SERVICE(name, weight, port) \
-	"- name: " name "\n  weight: " weight "\n  endpoint:\n    " port "\n  identity: { user: 1 }\n"
+#define SERVICE(name, weight, port)                                                                \
+	"- name: " name "\n  weight: " weight "\n  endpoint:\n    " port                           \
+	"\n  identity: { user: 1 }\n"
 
 static void refuses_parts_that_do_not_fit(void **state)
 {
@@ -419,8 +419,9 @@ static void refuses_parts_that_do_not_fit(void **state)
 		"policy.yaml:6: service \"dpl\" is not defined (did you mean \"dlp\"?)");
 	refuses(DLP "- name: a\n  service: antivirus\n  action: block\n",
 		"policy.yaml:6: service \"antivirus\" is not defined (define it under \"services\")");
-	refuses("version: 1\nservices:\n" SERVICE("a", "1", "udp: 1")
-		"filters:\n- { name: a, service: a, action: redirect }\n",
+	refuses("version: 1\nservices:\n" SERVICE(
+			"a", "1",
+			"udp: 1") "filters:\n- { name: a, service: a, action: redirect }\n",
 		"policy.yaml:9: filter \"a\" redirects TCP, but service \"a\" has no TCP endpoint "
 		"(give it one, as { tcp: 9001 })");
 	refuses(DLP "- { name: a, service: dlp, action: block }\n"
@@ -451,13 +452,16 @@ static void refuses_too_many(void **state)
 	end = text + sprintf(text, DLP);
 	for (i = 0; i < 1025; i++)
 		end += sprintf(end, "- { name: f%d, service: dlp, action: block }\n", i);
-	refuses(text, "policy.yaml:1029: one too many (there can be 64 services and 1024 filters at "
-		      "most; one filter takes many addresses, ports and users)");
+	refuses(text,
+		"policy.yaml:1029: one too many (there can be 64 services and 1024 filters at "
+		"most; one filter takes many addresses, ports and users)");
 
 	end = text + sprintf(text, "version: 1\nservices:\n");
 	for (i = 0; i < 65; i++)
-		end += sprintf(end, "- { name: s%d, weight: %d, endpoint: { tcp: %d }, identity: "
-				    "{ user: 1 } }\n", i, i, i + 1);
+		end += sprintf(end,
+			       "- { name: s%d, weight: %d, endpoint: { tcp: %d }, identity: "
+			       "{ user: 1 } }\n",
+			       i, i, i + 1);
 	refuses(text, "policy.yaml:67: one too many (there can be 64 services and 1024 filters at "
 		      "most; one filter takes many addresses, ports and users)");
 }
@@ -474,8 +478,9 @@ static void refuses_hostile_files(void **state)
 		"policy.yaml:1: anchors and aliases are not accepted (write the value out)");
 	refuses("version: 1\nlimits: *a\n",
 		"policy.yaml:2: anchors and aliases are not accepted (write the value out)");
-	refuses("version: !!int 1\n", "policy.yaml:1: tags are not accepted (leave the \"!\" out, or "
-				      "quote the value)");
+	refuses("version: !!int 1\n",
+		"policy.yaml:1: tags are not accepted (leave the \"!\" out, or "
+		"quote the value)");
 	refuses("version: \"\\0\"\n", "policy.yaml:1: a zero byte in the text (policies are text)");
 	refuses("version: \"\\e[31m\"\n",
 		"policy.yaml:1: version \"?[31m\" is not a number from 1 to 1");
@@ -491,8 +496,7 @@ static void refuses_hostile_files(void **state)
 	refuses(text, "policy.yaml:1: unknown key "
 		      "\"kkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkk...\"");
 	memset(text, ' ', size);
-	refuses_with(-E2BIG, text, size,
-		     "policy.yaml: larger than 64 MiB (make it smaller)");
+	refuses_with(-E2BIG, text, size, "policy.yaml: larger than 64 MiB (make it smaller)");
 	end = text + sprintf(text, "version: [");
 	for (i = 0; i < (4 << 20); i++)
 		end += sprintf(end, "a,");

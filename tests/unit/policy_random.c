@@ -10,8 +10,8 @@
 #include "policy_random.h"
 
 const char *const random_cgroup[RANDOM_CGROUPS] = {
-	"/a", "/a/b", "/a/b/c", "/a.b", "/a/b/c/d/e", "/f", "/f/g", "/f-g", "/",
-	"/a/x", "/z", "/a/b/c/d",
+	"/a",   "/a/b", "/a/b/c", "/a.b", "/a/b/c/d/e", "/f",
+	"/f/g", "/f-g", "/",      "/a/x", "/z",         "/a/b/c/d",
 };
 
 static uint64_t state = 1;
@@ -59,7 +59,7 @@ void add_prefix(struct filter *filter, struct prefix prefix)
 static void add_range(struct range **range, size_t *count, uint32_t from, uint32_t to)
 {
 	*range = more(*range, *count, sizeof(**range));
-	(*range)[(*count)++] = (struct range){ from, to };
+	(*range)[(*count)++] = (struct range){from, to};
 }
 
 static void clear_after(uint8_t address[16], unsigned int bits)
@@ -70,7 +70,7 @@ static void clear_after(uint8_t address[16], unsigned int bits)
 
 struct prefix random_prefix(void)
 {
-	struct prefix prefix = { .v4 = one_in(2) };
+	struct prefix prefix = {.v4 = one_in(2)};
 	int i;
 
 	/* Few values in each byte, so that prefixes often share their beginnings. */
@@ -88,7 +88,7 @@ static void random_filter(struct policy *policy, struct filter *filter, size_t n
 	uint32_t from, to;
 	int i;
 
-	*filter = (struct filter){ .weight = random_below(4), .tcp = true };
+	*filter = (struct filter){.weight = random_below(4), .tcp = true};
 	if (asprintf(&filter->name, "f%zu", number) < 0)
 		abort();
 	filter->service = strdup(policy->service[random_below(policy->services)].name);
@@ -129,8 +129,8 @@ static void random_service(struct service *service, size_t number)
 	identity->has_user = one_in(2);
 	identity->user = random_below(8);
 	if (!identity->has_user || one_in(2))
-		identity->cgroup = strdup(random_cgroup[random_below(
-			RANDOM_CGROUPS_NAMED - !identity->has_user)]);
+		identity->cgroup = strdup(
+			random_cgroup[random_below(RANDOM_CGROUPS_NAMED - !identity->has_user)]);
 }
 
 struct policy *random_policy(size_t services, size_t filters)
@@ -277,32 +277,34 @@ static const struct service *service_named(const struct policy *policy, const ch
 	abort();
 }
 
-/* Whether a decides before b, which stands before it in the file. */
-static bool goes_before(const struct policy *policy, const struct filter *a, const struct filter *b)
-{
-	uint32_t a_weight = service_named(policy, a->service)->weight;
-	uint32_t b_weight = service_named(policy, b->service)->weight;
-
-	return a_weight != b_weight ? a_weight > b_weight : a->weight > b->weight;
-}
-
 size_t reference_matches(const struct policy *policy, const struct connection *connection,
 			 const struct filter *match[])
 {
+	uint32_t weight[POLICY_FILTERS_MAX], this;
 	size_t matches = 0, i, at;
 
 	for (i = 0; i < policy->filters; i++) {
-		if (!filter_matches(&policy->filter[i], connection))
+		const struct filter *filter = &policy->filter[i];
+
+		if (!filter_matches(filter, connection))
 			continue;
-		for (at = matches++; at && goes_before(policy, &policy->filter[i], match[at - 1]); at--)
+		this = service_named(policy, filter->service)->weight;
+		/* Behind all that go before it, which those of equal weights do. */
+		for (at = matches++; at; at--) {
+			if (weight[at - 1] > this ||
+			    (weight[at - 1] == this && match[at - 1]->weight >= filter->weight))
+				break;
 			match[at] = match[at - 1];
-		match[at] = &policy->filter[i];
+			weight[at] = weight[at - 1];
+		}
+		match[at] = filter;
+		weight[at] = this;
 	}
 	return matches;
 }
 
-bool reference_is_service(const struct policy *policy, const struct service *service,
-			  uint32_t user, const char *cgroup)
+bool reference_is_service(const struct policy *policy, const struct service *service, uint32_t user,
+			  const char *cgroup)
 {
 	const struct service_identity *identity = &service->identity;
 	size_t i;

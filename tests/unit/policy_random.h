@@ -40,7 +40,7 @@ size_t reference_matches(const struct policy *policy, const struct connection *c
 			 const struct filter *match[]);
 
 /* Whether a process may be this service. */
-bool reference_is_service(const struct policy *policy, const struct service *service,
-			  uint32_t user, const char *cgroup);
+bool reference_is_service(const struct policy *policy, const struct service *service, uint32_t user,
+			  const char *cgroup);
 
 #endif

@@ -328,7 +328,7 @@ static void malformed_parts_are_refused(void **state)
 
 static void longer_hop_is_accepted(void **state)
 {
-	struct records_summary summary;
+	struct records_summary summary = {};
 	struct records_header header;
 	struct blob b;
 

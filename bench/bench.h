@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * What the files of the bench share. A place is a network namespace and a cgroup with, or
+ * without, an instance of Waybill; a worker is a process that lives in one place, is pinned to
+ * one CPU, and takes turns when it is told to. Workers never run at the same time.
+ */
+#ifndef WAYBILL_BENCH_H
+#define WAYBILL_BENCH_H
+
+#include <errno.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "../platform/platform.h"
+
+#define ROUNDS_MAX 101
+#define SERVER_ADDRESS "127.66.0.1" /* whom the client asks for */
+#define SERVER_PORT 8080
+#define SERVICE_PORT 9001
+#define SERVICE_UID 60001 /* in places that tell services by user */
+
+/* What a place has, other than a namespace and a cgroup. */
+enum place_kind {
+	PLACE_PLAIN,	 /* nothing */
+	PLACE_NFT,	 /* one REDIRECT rule, and so connection tracking */
+	PLACE_NO_POLICY, /* an instance */
+	PLACE_REDIRECT,	 /* an instance, and a policy that redirects to the listener */
+	PLACE_UNMATCHED, /* an instance, and a policy with filters that do not match */
+	PLACE_NEAR_MISS, /* the same, but every condition is met by half of the filters */
+	PLACE_BY_USER,	 /* an instance, and a service told by its user */
+};
+
+struct place_recipe {
+	enum place_kind kind;
+	unsigned int filters, prefixes; /* of PLACE_UNMATCHED and PLACE_NEAR_MISS, in all */
+};
+
+struct place {
+	struct place_recipe recipe;
+	char directory[512]; /* of its cgroup; the client in app/, the listener in service/ */
+	char cgroup[256];    /* the same below the mount of cgroup2 */
+	struct instance *instance;
+	int listener;
+	int outside, inside; /* sockets made in app/ and in service/, not connected */
+};
+
+/* What the listener's side asks about each connection. */
+enum query {
+	QUERY_NOTHING,
+	QUERY_NAME,	/* getsockname(2) */
+	QUERY_ORIGINAL, /* SO_ORIGINAL_DST */
+	QUERY_RECORDS,	/* WAYBILL_REDIRECT_RECORDS */
+	QUERY_INFO,	/* WAYBILL_REDIRECT_INFO */
+};
+
+enum turn_kind {
+	TURN_END,
+	TURN_CONNECT, /* socket, connect, accept, query, close both */
+	TURN_QUERY,   /* the query alone, again and again on one connection */
+	TURN_GET,     /* getsockopt(SO_ERROR) */
+	TURN_SET,     /* setsockopt(TCP_NODELAY) */
+	TURN_ATTACH,  /* makes the instance; of places that are made without */
+	TURN_DETACH,
+};
+
+struct turn {
+	enum turn_kind kind;
+	enum query query;
+	bool ordinary; /* close without a reset */
+	bool inside;   /* of TURN_GET and TURN_SET: on the socket of the service's cgroup */
+	unsigned int count;
+};
+
+struct turn_result {
+	double nanoseconds; /* of each connection or call */
+	char error[256];    /* "" if it went well */
+};
+
+struct worker {
+	pid_t process;
+	int channel;
+};
+
+/* place.c */
+int place_begin(const char *cgroup, const char *mount, char *error, size_t size);
+int place_enter(struct place *place, char *error, size_t size);
+int place_attach(struct place *place, char *error, size_t size);
+void place_detach(struct place *place);
+/* Starts what removes the bench's cgroups when the last of its processes is gone. */
+int place_cleaner(const char *cgroup, const char *mount);
+
+/* turn.c */
+void turn_take(struct place *place, const struct turn *turn, struct turn_result *result);
+
+/* worker.c: a place, with or without its instance, and a process in it. */
+int worker_start(struct worker *worker, const char *cgroup, const char *mount,
+		 const struct place_recipe *recipe, bool attached, int cpu, char *error,
+		 size_t size);
+int worker_turn(struct worker *worker, const struct turn *turn, double *nanoseconds, char *error,
+		size_t size);
+void worker_end(struct worker *worker);
+
+/* report.c */
+struct row {
+	const char *group; /* heading */
+	const char *name;
+	const char *key;    /* in JSON */
+	const char *base;   /* key of the row that it is compared with; NULL: none */
+	double target;	    /* the ratio should not be above it; 0: none */
+	const char *below;  /* key of a row that it should be below; or NULL */
+	size_t place;
+	struct turn turn;
+	const char *missing; /* why it was not measured, or NULL */
+	double sample[ROUNDS_MAX];
+};
+
+double row_median(const struct row *row, unsigned int rounds);
+void report_table(const struct row *rows, size_t count, unsigned int rounds);
+void report_json(const struct row *rows, size_t count, unsigned int rounds);
+
+#endif

@@ -1,0 +1,390 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/*
+ * bench: what Waybill costs, next to what there is without it. Every row is measured in every
+ * round, in turns that follow each other, and the order moves on by one from round to round: the
+ * machine drifts, and ratios of neighbours do not.
+ */
+#include "bench.h"
+
+#include <fcntl.h>
+#include <getopt.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/stat.h>
+#include <sys/utsname.h>
+
+#define CONNECTS "connect, accept, query, close"
+#define ORDINARY "the same, closed without a reset"
+#define QUERIES "one query, connection established"
+#define OPTIONS "one call, no connection"
+
+enum { PLAIN, NFT, REDIRECT, NO_POLICY, F1_P1, F10_P1000, F1_P100000, F1000_P1, F1000_P100000,
+       NEAR_MISS, PLACES };
+
+static const struct place_recipe recipes[PLACES] = {
+	[PLAIN] = { .kind = PLACE_PLAIN },
+	[NFT] = { .kind = PLACE_NFT },
+	[REDIRECT] = { .kind = PLACE_REDIRECT },
+	[NO_POLICY] = { .kind = PLACE_NO_POLICY },
+	[F1_P1] = { PLACE_UNMATCHED, 1, 1 },
+	[F10_P1000] = { PLACE_UNMATCHED, 10, 1000 },
+	[F1_P100000] = { PLACE_UNMATCHED, 1, 100000 },
+	[F1000_P1] = { PLACE_UNMATCHED, 1000, 1 },
+	[F1000_P100000] = { PLACE_UNMATCHED, 1000, 100000 },
+	[NEAR_MISS] = { PLACE_NEAR_MISS, 1000, 100000 },
+};
+
+#define ROW(in, called, named, over, at, ...)                                                      \
+	{ .group = in, .key = called, .name = named, .base = over, .place = at, __VA_ARGS__ }
+#define CONNECT(what, ...) .turn = { .kind = TURN_CONNECT, .query = what, ##__VA_ARGS__ }
+#define QUERY(what) .turn = { .kind = TURN_QUERY, .query = what }
+#define OPTION(what, ...) .turn = { .kind = what, ##__VA_ARGS__ }
+
+static struct row connects[] = {
+	ROW(CONNECTS, "direct", "direct, getsockname", "direct", PLAIN, CONNECT(QUERY_NAME)),
+	ROW(CONNECTS, "direct-unasked", "direct, no query", "direct", PLAIN,
+	    CONNECT(QUERY_NOTHING)),
+	ROW(CONNECTS, "nft", "nft REDIRECT, SO_ORIGINAL_DST", "direct", NFT,
+	    CONNECT(QUERY_ORIGINAL)),
+	ROW(CONNECTS, "nft-unasked", "nft REDIRECT, no query", "direct", NFT,
+	    CONNECT(QUERY_NOTHING)),
+	ROW(CONNECTS, "records", "Waybill, WAYBILL_REDIRECT_RECORDS", "direct", REDIRECT,
+	    CONNECT(QUERY_RECORDS), .target = 1.10, .below = "nft"),
+	ROW(CONNECTS, "info", "Waybill, WAYBILL_REDIRECT_INFO", "direct", REDIRECT,
+	    CONNECT(QUERY_INFO)),
+	ROW(CONNECTS, "original", "Waybill, SO_ORIGINAL_DST", "direct", REDIRECT,
+	    CONNECT(QUERY_ORIGINAL)),
+	ROW(CONNECTS, "unasked", "Waybill, no query", "direct", REDIRECT, CONNECT(QUERY_NOTHING)),
+	ROW(CONNECTS, "no-policy", "attached, no policy", "direct", NO_POLICY,
+	    CONNECT(QUERY_NAME)),
+	ROW(CONNECTS, "unmatched-1-1", "unmatched, 1 filter, 1 prefix", "direct", F1_P1,
+	    CONNECT(QUERY_NAME), .target = 1.03),
+	ROW(CONNECTS, "unmatched-10-1000", "unmatched, 10 filters, 1,000 prefixes", "direct",
+	    F10_P1000, CONNECT(QUERY_NAME), .target = 1.03),
+	ROW(CONNECTS, "unmatched-1-100000", "unmatched, 1 filter, 100,000 prefixes", "direct",
+	    F1_P100000, CONNECT(QUERY_NAME), .target = 1.03),
+	ROW(CONNECTS, "unmatched-1000-1", "unmatched, 1,000 filters, 1 prefix", "direct", F1000_P1,
+	    CONNECT(QUERY_NAME), .target = 1.03),
+	ROW(CONNECTS, "unmatched-1000-100000", "unmatched, 1,000 filters, 100,000 prefixes",
+	    "direct", F1000_P100000, CONNECT(QUERY_NAME), .target = 1.03),
+	ROW(CONNECTS, "near-miss", "the same, each condition met by half the filters", "direct",
+	    NEAR_MISS, CONNECT(QUERY_NAME), .target = 1.03),
+	ROW(ORDINARY, "closed-direct", "direct, getsockname", "closed-direct", PLAIN,
+	    CONNECT(QUERY_NAME, .ordinary = true)),
+	ROW(ORDINARY, "closed-nft", "nft REDIRECT, SO_ORIGINAL_DST", "closed-direct", NFT,
+	    CONNECT(QUERY_ORIGINAL, .ordinary = true)),
+	ROW(ORDINARY, "closed-records", "Waybill, WAYBILL_REDIRECT_RECORDS", "closed-direct",
+	    REDIRECT, CONNECT(QUERY_RECORDS, .ordinary = true), .target = 1.10,
+	    .below = "closed-nft"),
+	ROW(ORDINARY, "closed-unmatched", "unmatched, 10 filters, 1,000 prefixes", "closed-direct",
+	    F10_P1000, CONNECT(QUERY_NAME, .ordinary = true), .target = 1.03),
+	ROW(QUERIES, "query-direct", "direct, getsockname", "query-nft", PLAIN, QUERY(QUERY_NAME)),
+	ROW(QUERIES, "query-nft", "nft REDIRECT, SO_ORIGINAL_DST", "query-nft", NFT,
+	    QUERY(QUERY_ORIGINAL)),
+	ROW(QUERIES, "query-original", "Waybill, SO_ORIGINAL_DST", "query-nft", REDIRECT,
+	    QUERY(QUERY_ORIGINAL)),
+	ROW(QUERIES, "query-records", "Waybill, WAYBILL_REDIRECT_RECORDS", "query-nft", REDIRECT,
+	    QUERY(QUERY_RECORDS)),
+	ROW(QUERIES, "query-info", "Waybill, WAYBILL_REDIRECT_INFO", "query-nft", REDIRECT,
+	    QUERY(QUERY_INFO)),
+};
+
+/* Without an instance, with one, with another: see options_round(). */
+enum { ABSENT, BY_CGROUP, BY_USER, STAGES };
+
+static struct row options[] = {
+	ROW(OPTIONS, "get", "SO_ERROR, no instance", "get", ABSENT, OPTION(TURN_GET)),
+	ROW(OPTIONS, "get-outside", "SO_ERROR, outside services' cgroups", "get", BY_CGROUP,
+	    OPTION(TURN_GET), .target = 1.02),
+	ROW(OPTIONS, "get-inside", "SO_ERROR, inside a service's cgroup", "get", BY_CGROUP,
+	    OPTION(TURN_GET, .inside = true)),
+	ROW(OPTIONS, "get-user", "SO_ERROR, anywhere, service told by user", "get", BY_USER,
+	    OPTION(TURN_GET)),
+	ROW(OPTIONS, "set", "TCP_NODELAY, no instance", "set", ABSENT, OPTION(TURN_SET)),
+	ROW(OPTIONS, "set-outside", "TCP_NODELAY, outside services' cgroups", "set", BY_CGROUP,
+	    OPTION(TURN_SET), .target = 1.02),
+	ROW(OPTIONS, "set-inside", "TCP_NODELAY, inside a service's cgroup", "set", BY_CGROUP,
+	    OPTION(TURN_SET, .inside = true)),
+	ROW(OPTIONS, "set-user", "TCP_NODELAY, anywhere, service told by user", "set", BY_USER,
+	    OPTION(TURN_SET)),
+};
+
+#define COUNT(array) (sizeof(array) / sizeof(*(array)))
+
+static struct settings {
+	unsigned int rounds, connections;
+	int cpu;
+	bool json, quiet;
+	const char *only;
+	char cgroup[64], mount[256];
+} settings = { .rounds = 15, .connections = 2000, .cpu = -1 };
+
+static void die(const char *what, const char *why)
+{
+	fprintf(stderr, "bench: %s: %s\n", what, why);
+	exit(1);
+}
+
+static void progress(const char *what, unsigned int at, unsigned int of)
+{
+	if (!settings.quiet && isatty(STDERR_FILENO))
+		fprintf(stderr, "\r%-10s %3u of %u%s", what, at, of, at == of ? "\r\033[K" : "");
+}
+
+static unsigned int turn_count(enum turn_kind kind)
+{
+	return kind == TURN_CONNECT ? settings.connections : settings.connections * 50;
+}
+
+static bool wanted(const struct row *row)
+{
+	return !settings.only || !strcmp(row->key, row->base ? row->base : "") ||
+	       strstr(settings.only, row->key);
+}
+
+static void row_measure(struct row *row, struct worker *worker, unsigned int round)
+{
+	struct turn turn = row->turn;
+	char error[256] = "";
+
+	turn.count = turn_count(turn.kind);
+	if (worker_turn(worker, &turn, &row->sample[round], error, sizeof(error)))
+		die(row->name, error);
+}
+
+static void warm_up(struct row *row, struct worker *worker)
+{
+	struct turn turn = row->turn;
+	char error[256] = "";
+	double ignored;
+
+	turn.count = turn_count(turn.kind) / 10 + 1;
+	if (worker_turn(worker, &turn, &ignored, error, sizeof(error)))
+		die(row->name, error);
+}
+
+static void connects_measure(void)
+{
+	static char missing[PLACES][256];
+	struct worker workers[PLACES] = {};
+	char cgroup[128];
+
+	for (size_t place = 0; place < PLACES; place++) {
+		bool used = false;
+
+		for (size_t i = 0; i < COUNT(connects); i++)
+			used = used || (connects[i].place == place && wanted(&connects[i]));
+		progress("places", place + 1, PLACES);
+		snprintf(cgroup, sizeof(cgroup), "%s/%zu", settings.cgroup, place);
+		if (!used)
+			snprintf(missing[place], sizeof(missing[place]), "not asked for");
+		else if (worker_start(&workers[place], cgroup, settings.mount, &recipes[place], true,
+				      settings.cpu, missing[place], sizeof(missing[place])) &&
+			 place != NFT)
+			die("a place", missing[place]);
+	}
+	for (size_t i = 0; i < COUNT(connects); i++) {
+		struct row *row = &connects[i];
+
+		if (missing[row->place][0])
+			row->missing = missing[row->place];
+		else if (!wanted(row))
+			row->missing = "not asked for";
+		else
+			warm_up(row, &workers[row->place]);
+	}
+	for (unsigned int round = 0; round < settings.rounds; round++) {
+		for (size_t i = 0; i < COUNT(connects); i++) {
+			struct row *row = &connects[(i + round) % COUNT(connects)];
+
+			if (!row->missing)
+				row_measure(row, &workers[row->place], round);
+		}
+		progress("connects", round + 1, settings.rounds);
+	}
+	for (size_t place = 0; place < PLACES; place++)
+		worker_end(&workers[place]);
+}
+
+/* The kernel patches its code when the first program of a hook is attached, so it is detached. */
+static void options_round(struct worker workers[STAGES], unsigned int round, bool warm)
+{
+	struct turn attach = { .kind = TURN_ATTACH }, detach = { .kind = TURN_DETACH };
+	char error[256] = "";
+
+	for (unsigned int i = 0; i < STAGES; i++) {
+		unsigned int stage = (i + round) % STAGES;
+
+		if (stage != ABSENT &&
+		    worker_turn(&workers[stage], &attach, NULL, error, sizeof(error)))
+			die("an instance", error);
+		for (size_t j = 0; j < COUNT(options); j++) {
+			struct row *row = &options[(j + round) % COUNT(options)];
+
+			if (row->place != stage || row->missing)
+				continue;
+			warm_up(row, &workers[stage]);
+			if (!warm)
+				row_measure(row, &workers[stage], round);
+		}
+		if (stage != ABSENT &&
+		    worker_turn(&workers[stage], &detach, NULL, error, sizeof(error)))
+			die("an instance", error);
+	}
+}
+
+static void options_measure(void)
+{
+	static const struct place_recipe stages[STAGES] = {
+		[ABSENT] = { .kind = PLACE_PLAIN },
+		[BY_CGROUP] = { .kind = PLACE_REDIRECT },
+		[BY_USER] = { .kind = PLACE_BY_USER },
+	};
+	struct worker workers[STAGES] = {};
+	char cgroup[128], error[256] = "";
+	bool any = false;
+
+	for (size_t i = 0; i < COUNT(options); i++) {
+		if (!wanted(&options[i]))
+			options[i].missing = "not asked for";
+		any = any || (!options[i].missing && options[i].place != ABSENT);
+	}
+	for (size_t i = 0; any && i < STAGES; i++) {
+		snprintf(cgroup, sizeof(cgroup), "%s/o%zu", settings.cgroup, i);
+		if (worker_start(&workers[i], cgroup, settings.mount, &stages[i], false,
+				 settings.cpu, error, sizeof(error)))
+			die("a place", error);
+	}
+	if (any)
+		options_round(workers, 0, true);
+	for (unsigned int round = 0; any && round < settings.rounds; round++) {
+		options_round(workers, round, false);
+		progress("options", round + 1, settings.rounds);
+	}
+	for (size_t i = 0; i < STAGES; i++)
+		worker_end(&workers[i]);
+}
+
+static const char *processor(void)
+{
+	static char line[256];
+	FILE *file = fopen("/proc/cpuinfo", "re");
+	char *name = NULL;
+
+	while (file && !name && fgets(line, sizeof(line), file))
+		if (!strncmp(line, "model name", 10) && strchr(line, ':'))
+			name = strchr(line, ':') + 2;
+	if (file)
+		fclose(file);
+	if (!name)
+		return "unknown processor";
+	name[strcspn(name, "\n")] = '\0';
+	return name;
+}
+
+static void report(void)
+{
+	struct utsname kernel;
+
+	uname(&kernel);
+	if (settings.json) {
+		printf("{\n  \"kernel\": \"%s\",\n  \"processor\": \"%s\",\n  \"cpus\": %ld,\n"
+		       "  \"rounds\": %u,\n  \"connections\": %u,\n  \"rows\": [",
+		       kernel.release, processor(), sysconf(_SC_NPROCESSORS_ONLN),
+		       settings.rounds, settings.connections);
+		report_json(connects, COUNT(connects), settings.rounds);
+		printf(",");
+		report_json(options, COUNT(options), settings.rounds);
+		printf("\n  ]\n}\n");
+		return;
+	}
+	printf("Linux %s, %s, %ld CPUs; %u rounds, turns of %u connections or %u calls\n",
+	       kernel.release, processor(), sysconf(_SC_NPROCESSORS_ONLN), settings.rounds,
+	       settings.connections, turn_count(TURN_GET));
+	report_table(connects, COUNT(connects), settings.rounds);
+	report_table(options, COUNT(options), settings.rounds);
+}
+
+static void usage(FILE *to)
+{
+	fprintf(to, "usage: bench [--json] [--rounds N] [--connections N] [--cpu N] [--only KEYS]\n"
+		    "Measures what Waybill costs on this host, and prints ratios. Needs root.\n"
+		    "KEYS are names of rows as in --json; rows that others refer to come along.\n");
+}
+
+static void arguments(int argc, char **argv)
+{
+	static const struct option names[] = {
+		{ "json", no_argument, NULL, 'j' },
+		{ "rounds", required_argument, NULL, 'r' },
+		{ "connections", required_argument, NULL, 'c' },
+		{ "cpu", required_argument, NULL, 'p' },
+		{ "only", required_argument, NULL, 'o' },
+		{ "quiet", no_argument, NULL, 'q' },
+		{ "help", no_argument, NULL, 'h' },
+		{},
+	};
+	int letter;
+
+	while ((letter = getopt_long(argc, argv, "h", names, NULL)) != -1) {
+		switch (letter) {
+		case 'j':
+			settings.json = true;
+			break;
+		case 'r':
+			settings.rounds = atoi(optarg);
+			break;
+		case 'c':
+			settings.connections = atoi(optarg);
+			break;
+		case 'p':
+			settings.cpu = atoi(optarg);
+			break;
+		case 'o':
+			settings.only = optarg;
+			break;
+		case 'q':
+			settings.quiet = true;
+			break;
+		case 'h':
+			usage(stdout);
+			exit(0);
+		default:
+			usage(stderr);
+			exit(2);
+		}
+	}
+	if (optind < argc || settings.rounds < 1 || settings.rounds > ROUNDS_MAX ||
+	    settings.connections < 1 || settings.connections > 20000) {
+		usage(stderr);
+		exit(2);
+	}
+}
+
+int main(int argc, char **argv)
+{
+	struct message message;
+	char path[512], why[256];
+	cpu_set_t cpus;
+
+	arguments(argc, argv);
+	if (geteuid())
+		die("needs root", "network namespaces, cgroups and eBPF (sudo make bench)");
+	if (cgroup_mount(settings.mount, sizeof(settings.mount), &message))
+		die("cgroups", message.text);
+	/* The last CPU that we may use: the first one has the interrupts on most hosts. */
+	for (int i = 0; settings.cpu < 0 && i < CPU_SETSIZE; i++)
+		if (!sched_getaffinity(0, sizeof(cpus), &cpus) && CPU_ISSET(CPU_SETSIZE - 1 - i, &cpus))
+			settings.cpu = CPU_SETSIZE - 1 - i;
+	signal(SIGPIPE, SIG_IGN);
+	snprintf(settings.cgroup, sizeof(settings.cgroup), "/waybill-bench-%d", getpid());
+	snprintf(path, sizeof(path), "%s%s", settings.mount, settings.cgroup);
+	if (place_cleaner(settings.cgroup, settings.mount) || mkdir(path, 0755)) {
+		snprintf(why, sizeof(why), "%s", strerror(errno));
+		die(path, why);
+	}
+	options_measure();
+	connects_measure();
+	report();
+	return 0;
+}

@@ -1,0 +1,281 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/*
+ * Places: cgroups, a network namespace, an instance that is pinned nowhere and so ends with the
+ * worker, a policy. The listener's socket is made in the service's cgroup, everything else in
+ * the application's: a socket belongs to the cgroup in which it was made.
+ */
+#include "bench.h"
+
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <net/if.h>
+#include <netinet/in.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <dirent.h>
+
+static const char *const leaves[] = { "", "/app", "/service" };
+
+#define LEAVES (sizeof(leaves) / sizeof(*leaves))
+
+static int failed(char *error, size_t size, const char *what)
+{
+	int number = errno;
+
+	snprintf(error, size, "%s: %s", what, strerror(number));
+	return -number;
+}
+
+/* Makes the cgroups of a place. */
+int place_begin(const char *cgroup, const char *mount, char *error, size_t size)
+{
+	char path[512];
+
+	for (size_t i = 0; i < LEAVES; i++) {
+		snprintf(path, sizeof(path), "%s%s%s", mount, cgroup, leaves[i]);
+		if (mkdir(path, 0755) && errno != EEXIST)
+			return failed(error, size, path);
+	}
+	return 0;
+}
+
+/* Removes a cgroup with those below it, as far as nobody is in them. */
+static bool cgroup_remove(const char *path, int depth)
+{
+	DIR *directory = opendir(path);
+	struct dirent *entry;
+
+	while (directory && depth && (entry = readdir(directory))) {
+		char below[512];
+
+		if (entry->d_type != DT_DIR || entry->d_name[0] == '.')
+			continue;
+		if (snprintf(below, sizeof(below), "%s/%s", path, entry->d_name) <
+		    (int)sizeof(below))
+			cgroup_remove(below, depth - 1);
+	}
+	if (directory)
+		closedir(directory);
+	return !rmdir(path) || errno == ENOENT;
+}
+
+int place_cleaner(const char *cgroup, const char *mount)
+{
+	char path[512], end;
+	int ends[2];
+	pid_t child;
+
+	if (pipe2(ends, O_CLOEXEC))
+		return -errno;
+	child = fork();
+	if (child < 0)
+		return -errno;
+	if (child) {
+		close(ends[0]);
+		return 0; /* ends[1] stays open until the bench and all that it forked are gone */
+	}
+	setsid();
+	signal(SIGINT, SIG_IGN);
+	signal(SIGTERM, SIG_IGN);
+	close(ends[1]);
+	while (read(ends[0], &end, 1) < 0 && errno == EINTR)
+		;
+	snprintf(path, sizeof(path), "%s%s", mount, cgroup);
+	for (int try = 0; try < 200; try++) {
+		if (cgroup_remove(path, 2))
+			_exit(0);
+		usleep(10000);
+	}
+	fprintf(stderr, "bench: %s could not be removed\n", path);
+	_exit(1);
+}
+
+/* Moves the calling process into a cgroup of the place. */
+static int enter(const struct place *place, const char *leaf)
+{
+	char path[600];
+	int descriptor, error = 0;
+
+	snprintf(path, sizeof(path), "%s/%s/cgroup.procs", place->directory, leaf);
+	descriptor = open(path, O_WRONLY | O_CLOEXEC);
+	if (descriptor < 0)
+		return -errno;
+	if (write(descriptor, "0", 1) != 1)
+		error = -errno;
+	close(descriptor);
+	return error;
+}
+
+static int loopback_up(void)
+{
+	struct ifreq request = { .ifr_name = "lo", .ifr_flags = IFF_UP | IFF_RUNNING };
+	int descriptor = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0), error = 0;
+
+	if (descriptor < 0 || ioctl(descriptor, SIOCSIFFLAGS, &request))
+		error = -errno;
+	if (descriptor >= 0)
+		close(descriptor);
+	return error;
+}
+
+static int nft_redirect(char *error, size_t size)
+{
+	char rule[256];
+	int status, null;
+	pid_t child;
+
+	snprintf(rule, sizeof(rule),
+		 "table ip bench { chain out { type nat hook output priority -100; "
+		 "ip daddr %s tcp dport %d redirect to :%d; }; }",
+		 SERVER_ADDRESS, SERVER_PORT, SERVICE_PORT);
+	child = fork();
+	if (!child) {
+		null = open("/dev/null", O_RDWR);
+		dup2(null, 1);
+		dup2(null, 2);
+		execlp("nft", "nft", rule, NULL);
+		execl("/usr/sbin/nft", "nft", rule, NULL);
+		_exit(127);
+	}
+	if (child < 0 || waitpid(child, &status, 0) < 0)
+		return failed(error, size, "nft");
+	if (!status)
+		return 0;
+	snprintf(error, size, status == 127 << 8 ? "nft is not installed" :
+						   "nft: the kernel takes no REDIRECT rule");
+	return -ENOENT;
+}
+
+static int listener_make(const struct place *place)
+{
+	bool proxied = place->recipe.kind == PLACE_NFT || place->recipe.kind == PLACE_REDIRECT;
+	struct sockaddr_in address = { .sin_family = AF_INET };
+	int descriptor = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), one = 1;
+
+	address.sin_port = htons(proxied ? SERVICE_PORT : SERVER_PORT);
+	inet_pton(AF_INET, proxied ? "127.0.0.1" : SERVER_ADDRESS, &address.sin_addr);
+	if (descriptor < 0 ||
+	    setsockopt(descriptor, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) ||
+	    bind(descriptor, (void *)&address, sizeof(address)) || listen(descriptor, 1024))
+		return -errno;
+	return descriptor;
+}
+
+int place_enter(struct place *place, char *error, size_t size)
+{
+	int status;
+
+	if (unshare(CLONE_NEWNET))
+		return failed(error, size, "a network namespace (needs root)");
+	status = loopback_up();
+	if (!status && place->recipe.kind == PLACE_NFT) {
+		status = nft_redirect(error, size);
+		if (status)
+			return status;
+	}
+	if (!status)
+		status = enter(place, "service");
+	if (!status) {
+		place->listener = listener_make(place);
+		place->inside = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+		if (place->listener < 0 || place->inside < 0)
+			status = -errno;
+	}
+	if (!status)
+		status = enter(place, "app");
+	if (!status) {
+		place->outside = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+		if (place->outside < 0)
+			status = -errno;
+	}
+	errno = -status;
+	return status ? failed(error, size, place->directory) : 0;
+}
+
+/*
+ * Filters that do not match. Their prefixes are /24s of 10.0.0.0/8 and on, so the address alone
+ * rules them out, as it does for most connections of a host. In a near miss the address belongs
+ * to one half of the filters, and the port to the other: everything is looked up, to the last.
+ */
+static void filters_write(FILE *file, const struct place *place)
+{
+	unsigned int filters = place->recipe.filters, prefixes = place->recipe.prefixes;
+	unsigned int written = 0, each = prefixes > filters ? prefixes / filters : 1;
+
+	for (unsigned int i = 0; i < filters; i++) {
+		bool near = place->recipe.kind == PLACE_NEAR_MISS;
+
+		fprintf(file, "  - name: f%u\n    service: bench\n    match: { protocol: tcp, remote: [",
+			i);
+		for (unsigned int j = 0; j < each; j++) {
+			unsigned int number = prefixes < filters ? written++ % prefixes : written++;
+			uint32_t address = 0x0a000000 + (number << 8);
+
+			fprintf(file, "%s %u.%u.%u.0/24", j ? "," : "", address >> 24,
+				address >> 16 & 255, address >> 8 & 255);
+		}
+		if (near && i % 2)
+			fprintf(file, ", " SERVER_ADDRESS "/32");
+		fprintf(file, " ], remote_port: [ %u ] }\n    action: redirect\n",
+			near && !(i % 2) ? SERVER_PORT : 443 + i);
+	}
+}
+
+static char *policy_write(const struct place *place, size_t *length)
+{
+	char *text = NULL;
+	FILE *file = open_memstream(&text, length);
+
+	if (!file)
+		return NULL;
+	fprintf(file, "version: 1\nservices:\n  - name: bench\n    weight: 100\n"
+		      "    endpoint: { tcp: %d }\n", SERVICE_PORT);
+	if (place->recipe.kind == PLACE_BY_USER)
+		fprintf(file, "    identity: { user: %d }\n", SERVICE_UID);
+	else
+		fprintf(file, "    identity: { cgroup: %s/service }\n", place->cgroup);
+	fprintf(file, "filters:\n");
+	if (place->recipe.filters)
+		filters_write(file, place);
+	else
+		fprintf(file, "  - name: all\n    service: bench\n    match: { protocol: tcp, "
+			      "remote_port: [ %d ] }\n    action: redirect\n", SERVER_PORT);
+	fclose(file);
+	return text;
+}
+
+int place_attach(struct place *place, char *error, size_t size)
+{
+	struct message message = {};
+	struct apply_result applied;
+	struct policy *policy = NULL;
+	size_t length;
+	char *text;
+	int status;
+
+	if (place->recipe.kind == PLACE_PLAIN || place->recipe.kind == PLACE_NFT)
+		return 0;
+	status = instance_create_private(place->cgroup, &place->instance, &message);
+	if (!status && place->recipe.kind != PLACE_NO_POLICY) {
+		text = policy_write(place, &length);
+		status = text ? policy_load_text("bench", text, length, &policy, &message) :
+				-ENOMEM;
+		free(text);
+		if (!status)
+			status = instance_apply(place->instance, policy, &applied, &message);
+		policy_free(policy);
+	}
+	if (status)
+		snprintf(error, size, "%.200s", message.text);
+	return status;
+}
+
+void place_detach(struct place *place)
+{
+	instance_close(place->instance);
+	place->instance = NULL;
+}

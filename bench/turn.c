@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/* Turns: what is timed. Client and listener are one process, so no switch of tasks is in it. */
+#include "bench.h"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <waybill/abi.h>
+
+#define SO_ORIGINAL_DST 80
+
+static double now(void)
+{
+	struct timespec time;
+
+	clock_gettime(CLOCK_MONOTONIC, &time);
+	return time.tv_sec * 1e9 + time.tv_nsec;
+}
+
+static int ask(int descriptor, enum query query)
+{
+	union {
+		struct sockaddr_in address;
+		struct waybill_info info;
+		unsigned char records[WAYBILL_RECORDS_MAX];
+	} answer;
+	socklen_t size = sizeof(answer);
+
+	switch (query) {
+	case QUERY_NAME:
+		return getsockname(descriptor, (void *)&answer.address, &size);
+	case QUERY_ORIGINAL:
+		size = sizeof(answer.address);
+		return getsockopt(descriptor, SOL_IP, SO_ORIGINAL_DST, &answer, &size);
+	case QUERY_RECORDS:
+		return getsockopt(descriptor, SOL_WAYBILL, WAYBILL_REDIRECT_RECORDS, &answer, &size);
+	case QUERY_INFO:
+		size = sizeof(answer.info);
+		return getsockopt(descriptor, SOL_WAYBILL, WAYBILL_REDIRECT_INFO, &answer, &size);
+	default:
+		return 0;
+	}
+}
+
+/* One connection, up to where both ends have a socket. */
+static int connect_one(struct place *place, enum query query, int *client, int *accepted)
+{
+	struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons(SERVER_PORT) };
+
+	inet_pton(AF_INET, SERVER_ADDRESS, &to.sin_addr);
+	*accepted = -1;
+	*client = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (*client < 0 || connect(*client, (void *)&to, sizeof(to)))
+		return -errno;
+	*accepted = accept4(place->listener, NULL, NULL, SOCK_CLOEXEC);
+	if (*accepted < 0 || ask(*accepted, query))
+		return -errno;
+	return 0;
+}
+
+static int turn_connect(struct place *place, const struct turn *turn, double *nanoseconds)
+{
+	struct linger reset = { .l_onoff = 1 };
+	int client, accepted, error = 0;
+	double begin = now();
+
+	for (unsigned int i = 0; !error && i < turn->count; i++) {
+		error = connect_one(place, turn->query, &client, &accepted);
+		if (!turn->ordinary)
+			setsockopt(client, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
+		close(client);
+		if (accepted >= 0)
+			close(accepted);
+	}
+	*nanoseconds = (now() - begin) / turn->count;
+	return error;
+}
+
+static int turn_query(struct place *place, const struct turn *turn, double *nanoseconds)
+{
+	struct linger reset = { .l_onoff = 1 };
+	int client, accepted, error;
+	double begin;
+
+	error = connect_one(place, turn->query, &client, &accepted);
+	begin = now();
+	for (unsigned int i = 0; !error && i < turn->count; i++)
+		if (ask(accepted, turn->query))
+			error = -errno;
+	*nanoseconds = (now() - begin) / turn->count;
+	setsockopt(client, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
+	close(client);
+	if (accepted >= 0)
+		close(accepted);
+	return error;
+}
+
+static int turn_option(struct place *place, const struct turn *turn, double *nanoseconds)
+{
+	int descriptor = turn->inside ? place->inside : place->outside, error = 0;
+	double begin = now();
+
+	for (unsigned int i = 0; !error && i < turn->count; i++) {
+		int value = 1;
+		socklen_t size = sizeof(value);
+
+		if (turn->kind == TURN_GET ?
+			    getsockopt(descriptor, SOL_SOCKET, SO_ERROR, &value, &size) :
+			    setsockopt(descriptor, IPPROTO_TCP, TCP_NODELAY, &value, size))
+			error = -errno;
+	}
+	*nanoseconds = (now() - begin) / turn->count;
+	return error;
+}
+
+void turn_take(struct place *place, const struct turn *turn, struct turn_result *result)
+{
+	int error = 0;
+
+	*result = (struct turn_result){};
+	switch (turn->kind) {
+	case TURN_CONNECT:
+		error = turn_connect(place, turn, &result->nanoseconds);
+		break;
+	case TURN_QUERY:
+		error = turn_query(place, turn, &result->nanoseconds);
+		break;
+	case TURN_GET:
+	case TURN_SET:
+		error = turn_option(place, turn, &result->nanoseconds);
+		break;
+	case TURN_ATTACH:
+		error = place_attach(place, result->error, sizeof(result->error));
+		break;
+	case TURN_DETACH:
+		place_detach(place);
+		break;
+	case TURN_END:
+		break;
+	}
+	if (error && !result->error[0])
+		snprintf(result->error, sizeof(result->error), "%s", strerror(-error));
+}
