@@ -249,7 +249,9 @@ void world_service(struct world *world, int i, enum service_kind kind)
 	world->service[i] = start();
 	if (!world->service[i]) {
 		snprintf(leaf, sizeof(leaf), "s%d", i);
-		world_enter(world, world->by_user ? "other" : leaf);
+		world_enter(world, !world->by_user	      ? leaf :
+				   world->service_leaf ? world->service_leaf :
+							 "other");
 		if (world->by_user && (setresgid(SERVICE_UID(i), SERVICE_UID(i), SERVICE_UID(i)) ||
 				       setresuid(SERVICE_UID(i), SERVICE_UID(i), SERVICE_UID(i))))
 			_exit(1);

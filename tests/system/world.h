@@ -65,6 +65,7 @@ struct world {
 	pid_t service[SERVICES_MAX], server;
 	int services;
 	bool by_user; /* services are told by user, else by cgroup */
+	const char *service_leaf; /* with by_user: the cgroup that services start in, or "other" */
 };
 
 #define SERVER_SEEN(w) (&(w)->seen[SERVICES_MAX])
