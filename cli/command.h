@@ -20,11 +20,11 @@ enum {
 };
 
 /* For --help, after the examples. */
-#define EXIT_STATUS_HELP \
-	"\nEXIT STATUS:\n" \
-	"  0  done\n" \
-	"  1  failed: standard error says what, why and how to mend it\n" \
-	"  2  wrong usage\n" \
+#define EXIT_STATUS_HELP                                                                           \
+	"\nEXIT STATUS:\n"                                                                         \
+	"  0  done\n"                                                                              \
+	"  1  failed: standard error says what, why and how to mend it\n"                          \
+	"  2  wrong usage\n"                                                                       \
 	"  3  the instance is not up, or there is nothing there\n"
 
 /* argv[0] is "waybill" and the subcommand, as argp shows it in messages. */

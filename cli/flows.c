@@ -44,11 +44,16 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
 static const char *state_name(uint32_t state)
 {
 	static const char *const names[] = {
-		[TCP_ESTABLISHED] = "established", [TCP_SYN_SENT] = "syn-sent",
-		[TCP_SYN_RECV] = "syn-recv",	   [TCP_FIN_WAIT1] = "fin-wait-1",
-		[TCP_FIN_WAIT2] = "fin-wait-2",	   [TCP_TIME_WAIT] = "time-wait",
-		[TCP_CLOSE] = "closed",		   [TCP_CLOSE_WAIT] = "close-wait",
-		[TCP_LAST_ACK] = "last-ack",	   [TCP_LISTEN] = "listen",
+		[TCP_ESTABLISHED] = "established",
+		[TCP_SYN_SENT] = "syn-sent",
+		[TCP_SYN_RECV] = "syn-recv",
+		[TCP_FIN_WAIT1] = "fin-wait-1",
+		[TCP_FIN_WAIT2] = "fin-wait-2",
+		[TCP_TIME_WAIT] = "time-wait",
+		[TCP_CLOSE] = "closed",
+		[TCP_CLOSE_WAIT] = "close-wait",
+		[TCP_LAST_ACK] = "last-ack",
+		[TCP_LISTEN] = "listen",
 		[TCP_CLOSING] = "closing",
 	};
 
@@ -74,14 +79,15 @@ static void print_row(struct flows *flows, const struct flow *flow)
 	uint32_t state = flow->entry->tcp_state;
 
 	chain_text(&flows->names, flow, chain, sizeof(chain));
-	listing_add(&flows->listing, PAINT_NONE, "%s", text_age(flow->entry->accepted.hop.time).text);
+	listing_add(&flows->listing, PAINT_NONE, "%s",
+		    text_age(flow->entry->accepted.hop.time).text);
 	listing_add(&flows->listing, PAINT_NONE, "%s", text_process(&first->client).text);
 	listing_add(&flows->listing, PAINT_NONE, "%s", text_user(first->client.uid).text);
 	listing_add(&flows->listing, PAINT_NONE, "%s", text_address(&first->destination).text);
 	listing_add(&flows->listing, PAINT_BOLD, "%s", chain);
 	listing_add(&flows->listing, PAINT_NONE, "%s", text_address(&flow->entry->client).text);
 	listing_add(&flows->listing, state == TCP_ESTABLISHED ? PAINT_GOOD : PAINT_NOTE, "%s",
-		  state_name(state));
+		    state_name(state));
 }
 
 static json_t *hop_object(const struct names *names, const struct records_hop *hop)
@@ -108,14 +114,13 @@ static json_t *flow_object(const struct names *names, const struct flow *flow)
 
 	for (size_t i = 0; i < flow->hops; i++)
 		json_array_append_new(chain, hop_object(names, flow->hop[i]));
-	object = json_pack("{s:o, s:o, s:f, s:s, s:o, s:o, s:o, s:o}", "flow",
-			   json_flow(last->flow), "time", json_time(realtime_of(last->time)),
-			   "age_seconds", now > last->time ? (now - last->time) / 1e9 : 0.0,
-			   "state", state_name(entry->tcp_state), "originator",
-			   json_process(&flow->hop[0]->client), "original_destination",
-			   json_address(&flow->hop[0]->destination), "client_address",
-			   json_address(&entry->client), "service_address",
-			   json_address(&entry->server));
+	object = json_pack(
+		"{s:o, s:o, s:f, s:s, s:o, s:o, s:o, s:o}", "flow", json_flow(last->flow), "time",
+		json_time(realtime_of(last->time)), "age_seconds",
+		now > last->time ? (now - last->time) / 1e9 : 0.0, "state",
+		state_name(entry->tcp_state), "originator", json_process(&flow->hop[0]->client),
+		"original_destination", json_address(&flow->hop[0]->destination), "client_address",
+		json_address(&entry->client), "service_address", json_address(&entry->server));
 	json_set_service(object, names, last->service);
 	json_object_set_new(object, "netns_inode", json_integer(entry->netns_inode));
 	json_object_set_new(object, "context_bytes", json_integer(entry->accepted.context_size));
@@ -132,19 +137,19 @@ static int on_flow(void *data, const struct flow *flow)
 	names_renew(&flows->names, flow->entry->accepted.hop.service, 0);
 	flows->count++;
 	if (flows->common.json)
-		return json_array_append_new(flows->array, flow_object(&flows->names, flow)) ?
-			       -ENOMEM :
-			       0;
+		return json_array_append_new(flows->array, flow_object(&flows->names, flow))
+			       ? -ENOMEM
+			       : 0;
 	print_row(flows, flow);
 	return 0;
 }
 
 int command_flows(int argc, char **argv)
 {
-	static const struct argp argp = { NULL, parse_option, NULL, documentation, common_options,
-					  NULL, NULL };
-	struct message message = { "out of memory" };
-	struct flows flows = { 0 };
+	static const struct argp argp = {NULL,           parse_option, NULL, documentation,
+					 common_options, NULL,         NULL};
+	struct message message = {"out of memory"};
+	struct flows flows = {0};
 	struct instance *instance;
 	int status;
 
@@ -156,7 +161,8 @@ int command_flows(int argc, char **argv)
 		return status;
 	names_open(&flows.names, instance);
 	flows.array = json_array();
-	listing_begin(&flows.listing, "AGE", "FROM", "USER", "TO", "THROUGH", "CLIENT", "STATE", NULL);
+	listing_begin(&flows.listing, "AGE", "FROM", "USER", "TO", "THROUGH", "CLIENT", "STATE",
+		      NULL);
 	if (instance_flows(instance, on_flow, &flows, &message))
 		status = complain("%s", message.text);
 	else if (flows.common.json)

@@ -82,13 +82,12 @@ static void print_line(const struct names *names, const struct event *event)
 
 static void print_object(const struct names *names, const struct event *event)
 {
-	json_t *line = json_pack("{s:o, s:s, s:s, s:o, s:o, s:I}", "time",
-				 json_time(realtime_of(event->time)), "decision",
-				 decision_name(event->decision), "reason",
-				 decision_meaning(event->decision), "client",
-				 json_process(&event->client), "destination",
-				 json_address(&event->destination), "hops",
-				 (json_int_t)event->hop_count);
+	json_t *line = json_pack(
+		"{s:o, s:s, s:s, s:o, s:o, s:I}", "time", json_time(realtime_of(event->time)),
+		"decision", decision_name(event->decision), "reason",
+		decision_meaning(event->decision), "client", json_process(&event->client),
+		"destination", json_address(&event->destination), "hops",
+		(json_int_t)event->hop_count);
 
 	json_set_service(line, names, event->service);
 	json_set_filter(line, names, event->filter);
@@ -117,7 +116,7 @@ static int on_event(void *data, const struct event *event)
 static void catch_signals(void)
 {
 	/* No SA_RESTART: the wait for events must end. */
-	struct sigaction action = { .sa_handler = on_signal };
+	struct sigaction action = {.sa_handler = on_signal};
 
 	sigaction(SIGINT, &action, NULL);
 	sigaction(SIGTERM, &action, NULL);
@@ -129,10 +128,10 @@ static void catch_signals(void)
 
 int command_monitor(int argc, char **argv)
 {
-	static const struct argp argp = { NULL, parse_option, NULL, documentation, common_options,
-					  NULL, NULL };
-	struct message message = { "" };
-	struct monitor monitor = { 0 };
+	static const struct argp argp = {NULL,           parse_option, NULL, documentation,
+					 common_options, NULL,         NULL};
+	struct message message = {""};
+	struct monitor monitor = {0};
 	struct instance *instance;
 	int error, status;
 

@@ -13,7 +13,7 @@ struct names {
 	struct instance *instance; /* NULL: no names are known */
 	struct policy_image image;
 	const struct policy_header *header; /* NULL if no policy is in force */
-	uint64_t loaded;		    /* CLOCK_BOOTTIME */
+	uint64_t loaded;                    /* CLOCK_BOOTTIME */
 };
 
 /* Never fails: what cannot be known is shown as a number. The instance must stay open. */

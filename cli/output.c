@@ -29,7 +29,7 @@ static bool is_coloured(void)
 const char *paint_begin(enum paint paint)
 {
 	static const char *const sequence[] = {
-		[PAINT_NONE] = "",	   [PAINT_BOLD] = "\033[1m", [PAINT_DIM] = "\033[2m",
+		[PAINT_NONE] = "",         [PAINT_BOLD] = "\033[1m", [PAINT_DIM] = "\033[2m",
 		[PAINT_GOOD] = "\033[32m", [PAINT_BAD] = "\033[31m", [PAINT_NOTE] = "\033[33m",
 	};
 
@@ -59,7 +59,8 @@ uint64_t realtime_of(uint64_t boottime)
 	return clock_now(CLOCK_REALTIME) - clock_now(CLOCK_BOOTTIME) + boottime;
 }
 
-static struct text two_units(uint64_t value, uint64_t unit, char name, uint64_t less, char less_name)
+static struct text two_units(uint64_t value, uint64_t unit, char name, uint64_t less,
+			     char less_name)
 {
 	struct text out;
 	uint64_t rest = value % unit / less;
@@ -108,7 +109,8 @@ static struct text text_moment(uint64_t realtime, bool whole)
 		gmtime_r(&seconds, &tm);
 	else
 		localtime_r(&seconds, &tm);
-	length = strftime(out.text, sizeof(out.text), whole ? "%Y-%m-%dT%H:%M:%S" : "%H:%M:%S", &tm);
+	length =
+		strftime(out.text, sizeof(out.text), whole ? "%Y-%m-%dT%H:%M:%S" : "%H:%M:%S", &tm);
 	snprintf(out.text + length, sizeof(out.text) - length, ".%03u%s", milliseconds,
 		 whole ? "Z" : "");
 	return out;
@@ -186,7 +188,8 @@ void listing_begin(struct listing *listing, const char *heading, ...)
 
 	memset(listing, 0, sizeof(*listing));
 	va_start(headings, heading);
-	for (; heading && listing->columns < LISTING_COLUMNS; heading = va_arg(headings, const char *)) {
+	for (; heading && listing->columns < LISTING_COLUMNS;
+	     heading = va_arg(headings, const char *)) {
 		listing->width[listing->columns] = strlen(heading);
 		listing->heading[listing->columns++] = heading;
 	}
@@ -228,10 +231,11 @@ void listing_add(struct listing *listing, enum paint paint, const char *format, 
 	width = text_width(text);
 	if (width > listing->width[column])
 		listing->width[column] = width;
-	listing->cell[listing->cells++] = (struct cell){ text, paint };
+	listing->cell[listing->cells++] = (struct cell){text, paint};
 }
 
-static void print_cell(const struct listing *listing, size_t column, const char *text, enum paint paint)
+static void print_cell(const struct listing *listing, size_t column, const char *text,
+		       enum paint paint)
 {
 	bool last = column + 1 == listing->columns;
 	int space = last ? 0 : (int)(listing->width[column] - text_width(text)) + 2;
@@ -245,7 +249,8 @@ void listing_end(struct listing *listing)
 	for (size_t column = 0; column < listing->columns; column++)
 		print_cell(listing, column, listing->heading[column], PAINT_BOLD);
 	for (size_t i = 0; i < listing->cells; i++) {
-		print_cell(listing, i % listing->columns, listing->cell[i].text, listing->cell[i].paint);
+		print_cell(listing, i % listing->columns, listing->cell[i].text,
+			   listing->cell[i].paint);
 		free(listing->cell[i].text);
 	}
 	free(listing->cell);

@@ -27,13 +27,13 @@ uint64_t boottime_now(void); /* nanoseconds of CLOCK_BOOTTIME, the clock of reco
 uint64_t realtime_of(uint64_t boottime); /* the same moment in CLOCK_REALTIME */
 
 struct text text_duration(uint64_t nanoseconds); /* "0.4s", "12s", "3m 20s", "4d 3h" */
-struct text text_age(uint64_t boottime);	 /* how long ago that was */
-struct text text_clock(uint64_t realtime);	 /* "14:03:22.123", local time */
-struct text text_time(uint64_t realtime);	 /* "2026-03-01T13:03:22.123Z" */
+struct text text_age(uint64_t boottime);         /* how long ago that was */
+struct text text_clock(uint64_t realtime);       /* "14:03:22.123", local time */
+struct text text_time(uint64_t realtime);        /* "2026-03-01T13:03:22.123Z" */
 struct text text_address(const struct waybill_address *address);
-struct text text_printable(const char *from, size_t size); /* control characters escaped */
+struct text text_printable(const char *from, size_t size);       /* control characters escaped */
 struct text text_process(const struct waybill_process *process); /* "curl[4711]" */
-struct text text_user(uint32_t uid);				   /* its name, or the number */
+struct text text_user(uint32_t uid);                             /* its name, or the number */
 
 #define LISTING_COLUMNS 12
 
@@ -44,7 +44,7 @@ struct listing {
 	struct cell {
 		char *text;
 		enum paint paint;
-	} *cell;
+	} * cell;
 	size_t cells, room;
 };
 

@@ -22,8 +22,8 @@ struct input {
 };
 
 static const struct argp_option options[] = {
-	{ "hex", 'x', 0, 0, "The records are hex digits; space between them does not matter", 1 },
-	{ 0 },
+	{"hex", 'x', 0, 0, "The records are hex digits; space between them does not matter", 1},
+	{0},
 };
 
 static const char documentation[] =
@@ -123,8 +123,9 @@ static void print_hop(const struct names *names, const struct waybill_hop *hop, 
 static void print_records(const struct names *names, const struct waybill_records *records)
 {
 	printf("records of version %u, issued to %s%s%s %" PRIu64 " s after boot, key %u\n",
-	       records->version, paint_begin(PAINT_BOLD), text_service(names, records->service).text,
-	       paint_end(PAINT_BOLD), records->issued / 1000000000, records->key);
+	       records->version, paint_begin(PAINT_BOLD),
+	       text_service(names, records->service).text, paint_end(PAINT_BOLD),
+	       records->issued / 1000000000, records->key);
 	printf("%s%s%s\n", paint_begin(PAINT_NOTE), NOT_CHECKED, paint_end(PAINT_NOTE));
 	for (uint32_t i = 0; i < records->hop_count; i++)
 		print_hop(names, &records->hops[i], i + 1);
@@ -164,12 +165,20 @@ static void print_object(const struct names *names, const struct waybill_records
 	json_print(object);
 }
 
+static bool is_hex(const char *bytes, size_t size)
+{
+	for (size_t i = 0; i < size; i++)
+		if (!isxdigit((unsigned char)bytes[i]) && !isspace((unsigned char)bytes[i]))
+			return false;
+	return true;
+}
+
 static int decode(const struct input *input, struct waybill_records *records)
 {
 	/* Room for hex digits with space between all of them, and then some. */
 	static char bytes[4 * WAYBILL_RECORDS_MAX];
 	ssize_t size = read_input(input, bytes, sizeof(bytes));
-	bool text = size > 8 && !memcmp(bytes, "5759424c", 8);
+	bool text = size > 0 && is_hex(bytes, size);
 
 	if (size >= 0 && input->hex)
 		size = read_hex(bytes, size);
@@ -186,11 +195,11 @@ static int decode(const struct input *input, struct waybill_records *records)
 
 int command_records(int argc, char **argv)
 {
-	static const struct argp argp = { options, parse_option, "[FILE|-]", documentation,
-					  common_options, NULL, NULL };
+	static const struct argp argp = {options,        parse_option, "[FILE|-]", documentation,
+					 common_options, NULL,         NULL};
 	struct instance *instance = NULL;
 	struct waybill_records records;
-	struct input input = { 0 };
+	struct input input = {0};
 	struct message message;
 	struct names names;
 	int status;

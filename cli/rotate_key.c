@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
-/* `waybill rotate-key`: a new key for the MAC of the records, made at random and kept in the kernel. */
+/*
+ * `waybill rotate-key`: a new key for the MAC of the records, made at random. From then on only
+ * the kernel has it.
+ */
 #include <stdio.h>
 
 #include "command.h"
@@ -27,10 +30,10 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
 
 int command_rotate_key(int argc, char **argv)
 {
-	static const struct argp argp = { NULL, parse_option, NULL, documentation, common_options,
-					  NULL, NULL };
-	struct message message = { "" };
-	struct common common = { 0 };
+	static const struct argp argp = {NULL,           parse_option, NULL, documentation,
+					 common_options, NULL,         NULL};
+	struct message message = {""};
+	struct common common = {0};
 	struct instance *instance;
 	uint32_t id = 0;
 	int status;
@@ -47,8 +50,8 @@ int command_rotate_key(int argc, char **argv)
 		json_print(json_pack("{s:s, s:I}", "instance", common.instance, "key",
 				     (json_int_t)id));
 	else
-		printf("records of instance %s are made with key %u from now on\n",
-		       common.instance, id);
+		printf("records of instance %s are made with key %u from now on\n", common.instance,
+		       id);
 	instance_close(instance);
 	return status;
 }

@@ -18,7 +18,7 @@
 
 #define PREFIX "waybill-run-"
 #define ROOT_ID 1 /* the kernel gives it to the root of the whole hierarchy */
-#define STEP 100 /* milliseconds between two attempts */
+#define STEP 100  /* milliseconds between two attempts */
 
 static int open_directory(const char *path)
 {
@@ -88,7 +88,7 @@ static void remove_each(int parent, const char *name)
 static int wait_empty(int directory)
 {
 	int fd = openat(directory, "cgroup.events", O_RDONLY | O_CLOEXEC);
-	struct pollfd changed = { .fd = fd, .events = POLLPRI };
+	struct pollfd changed = {.fd = fd, .events = POLLPRI};
 	char text[256];
 	ssize_t size;
 
@@ -146,8 +146,8 @@ int run_cgroup_end(const char *path, int milliseconds)
 
 static int say(struct message *message, int error, const char *path, const char *mend)
 {
-	snprintf(message->text, sizeof(message->text), "%.500s: %s (%s)", path,
-		 strerror(-error), mend);
+	snprintf(message->text, sizeof(message->text), "%.500s: %s (%s)", path, strerror(-error),
+		 mend);
 	return error;
 }
 
@@ -164,9 +164,10 @@ static int check_root(const char *mount, struct message *message)
 		return say(message, error, mount, "is cgroup2 mounted there?");
 	if (id == ROOT_ID)
 		return 0;
-	return say(message, -ENOTSUP, mount,
-		   "it is the root of a cgroup namespace, not of the host; run it on the host, or in "
-		   "a container with the host's, as with docker run --cgroupns=host");
+	return say(
+		message, -ENOTSUP, mount,
+		"it is the root of a cgroup namespace, not of the host; run it on the host, or in "
+		"a container with the host's, as with docker run --cgroupns=host");
 }
 
 int run_cgroup_make(struct run_cgroup *cgroup, struct message *message)
@@ -185,8 +186,8 @@ int run_cgroup_make(struct run_cgroup *cgroup, struct message *message)
 	cgroup->path = cgroup->directory + mount;
 	if (mkdir(cgroup->directory, 0755))
 		return say(message, -errno, cgroup->directory,
-			   errno == EEXIST ? "an earlier run left it: waybill down removes it" :
-					     "is cgroup2 mounted for writing?");
+			   errno == EEXIST ? "an earlier run left it: waybill down removes it"
+					   : "is cgroup2 mounted for writing?");
 	cgroup->lock = open_directory(cgroup->directory);
 	if (cgroup->lock < 0 || flock(cgroup->lock, LOCK_EX | LOCK_NB)) {
 		error = say(message, -errno, cgroup->directory, "did something remove it?");
@@ -248,7 +249,7 @@ static int clean_one(void *data, const char *directory, int pid, bool watched)
 
 int run_cgroups_clean(size_t *count, struct message *message)
 {
-	struct cleaning cleaning = { count, message };
+	struct cleaning cleaning = {count, message};
 
 	*count = 0;
 	return each_run(clean_one, &cleaning, message);
@@ -270,7 +271,7 @@ static int note_other(void *data, const char *directory, int pid, bool watched)
 
 int run_cgroup_other(const struct run_cgroup *cgroup)
 {
-	struct other other = { .own = cgroup->directory };
+	struct other other = {.own = cgroup->directory};
 	struct message message;
 
 	each_run(note_other, &other, &message);

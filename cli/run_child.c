@@ -10,7 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "command.h"
@@ -20,7 +19,7 @@
 #define EXIT_NOT_FOUND 127
 #define EXIT_SIGNAL 128
 
-static const int held[] = { SIGINT, SIGQUIT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2 };
+static const int held[] = {SIGINT, SIGQUIT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2};
 
 void run_signals_hold(struct run_signals *signals)
 {
@@ -52,7 +51,8 @@ static int become(const struct run_user *user)
 		return 0;
 	if (user->name[0] ? initgroups(user->name, user->gid) : setgroups(1, &group))
 		return -errno;
-	if (setresgid(user->gid, user->gid, user->gid) || setresuid(user->uid, user->uid, user->uid))
+	if (setresgid(user->gid, user->gid, user->gid) ||
+	    setresuid(user->uid, user->uid, user->uid))
 		return -errno;
 	if (user->name[0]) {
 		setenv("USER", user->name, 1);
@@ -63,9 +63,9 @@ static int become(const struct run_user *user)
 	return 0;
 }
 
-static void __attribute__((noreturn)) child(char **command, const struct run_cgroup *cgroup,
-					     const struct run_user *user,
-					     const struct run_signals *signals)
+static void __attribute__((noreturn))
+child(char **command, const struct run_cgroup *cgroup, const struct run_user *user,
+      const struct run_signals *signals)
 {
 	int error = run_cgroup_enter(cgroup);
 
@@ -82,8 +82,7 @@ static void __attribute__((noreturn)) child(char **command, const struct run_cgr
 	sigprocmask(SIG_SETMASK, &signals->before, NULL);
 	execvp(command[0], command);
 	error = errno;
-	complain("%s: %s", command[0],
-		 error == ENOENT ? "no such command" : strerror(error));
+	complain("%s: %s", command[0], error == ENOENT ? "no such command" : strerror(error));
 	_exit(error == ENOENT ? EXIT_NOT_FOUND : EXIT_CANNOT_RUN);
 }
 

@@ -10,7 +10,7 @@
 
 struct listener {
 	const char *text; /* as it was given */
-	uint16_t port;	  /* host byte order */
+	uint16_t port;    /* host byte order */
 	bool has4, has6;  /* asked for; and, once it is found, there */
 	uint8_t address4[4], address6[16];
 	uid_t user; /* who runs it */

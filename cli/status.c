@@ -22,8 +22,8 @@ struct options {
 };
 
 static const struct argp_option options[] = {
-	{ "verbose", 'v', 0, 0, "Show counters that are zero too, and what they mean", 1 },
-	{ 0 },
+	{"verbose", 'v', 0, 0, "Show counters that are zero too, and what they mean", 1},
+	{0},
 };
 
 static const char documentation[] =
@@ -33,8 +33,7 @@ static const char documentation[] =
 	"EXAMPLES:\n"
 	"  waybill status\n"
 	"  waybill status -v\n"
-	"  waybill status --json | jq '.services[] | select(.listening.ipv4 | not) | .name'\n"
-	EXIT_STATUS_HELP;
+	"  waybill status --json | jq '.services[] | {name, listening}'\n" EXIT_STATUS_HELP;
 
 static error_t parse_option(int key, char *argument, struct argp_state *state)
 {
@@ -103,19 +102,20 @@ static int gather(struct status *status, struct instance *instance, struct messa
 	status->elsewhere = is_elsewhere(instance_control(instance));
 	names_open(&status->names, instance);
 	if (status->names.header)
-		status->source = policy_line(&status->names.image, status->names.header->source_line);
+		status->source =
+			policy_line(&status->names.image, status->names.header->source_line);
 	gather_services(status, instance);
 	return 0;
 }
 
 int command_status(int argc, char **argv)
 {
-	static const struct argp argp = { options, parse_option, NULL, documentation,
-					  common_options, NULL, NULL };
-	struct message message = { "" };
-	struct status status = { 0 };
+	static const struct argp argp = {options,        parse_option, NULL, documentation,
+					 common_options, NULL,         NULL};
+	struct message message = {""};
+	struct status status = {0};
 	struct instance *instance;
-	struct options given = { 0 };
+	struct options given = {0};
 	int result;
 
 	command_parse(&argp, argc, argv, &given);

@@ -16,7 +16,8 @@ struct status {
 	bool verbose;
 	struct names names; /* with the policy in force, if there is one */
 	const char *source; /* file of that policy */
-	bool elsewhere; /* services are of another network namespace: whether they listen is unknown */
+	bool elsewhere; /* services are of another network namespace: whether they listen is unknown
+			 */
 	uint32_t key;
 	uint64_t counters[COUNTERS];
 	struct service_status service[POLICY_SERVICES_MAX];

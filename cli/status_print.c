@@ -13,7 +13,7 @@
 static struct waybill_address endpoint(const struct policy_service *service, int family,
 				       uint16_t port)
 {
-	struct waybill_address address = { .family = family, .port = port };
+	struct waybill_address address = {.family = family, .port = port};
 
 	if (family == AF_INET6) {
 		memcpy(address.address, service->address6, sizeof(service->address6));
@@ -27,7 +27,7 @@ static struct waybill_address endpoint(const struct policy_service *service, int
 static size_t endpoints_add(char *text, size_t size, size_t used, const char *protocol,
 			    const struct policy_service *service, uint16_t port)
 {
-	static const int families[] = { AF_INET, AF_INET6 };
+	static const int families[] = {AF_INET, AF_INET6};
 
 	for (size_t i = 0; port && i < 2; i++) {
 		struct waybill_address address = endpoint(service, families[i], port);
@@ -48,12 +48,13 @@ static void add_listeners(struct listing *listing, const struct service_status *
 	if (!status->service->tcp_port || elsewhere)
 		listing_add(listing, PAINT_DIM, "-");
 	else if (all)
-		listing_add(listing, PAINT_GOOD, "%s", has4 && has6 ? "alive" :
-						   has4		? "alive, IPv4" :
-								  "alive, IPv6");
+		listing_add(listing, PAINT_GOOD, "%s",
+			    has4 && has6 ? "alive"
+			    : has4       ? "alive, IPv4"
+					 : "alive, IPv6");
 	else if (status->alive4 || status->alive6)
-		listing_add(listing, PAINT_NOTE, "%s", status->alive4 ? "alive, IPv6 down" :
-								    "alive, IPv4 down");
+		listing_add(listing, PAINT_NOTE, "%s",
+			    status->alive4 ? "alive, IPv6 down" : "alive, IPv4 down");
 	else
 		listing_add(listing, PAINT_BAD, "down");
 }
@@ -63,8 +64,8 @@ static void print_services(const struct status *status)
 	struct listing listing;
 	char text[256];
 
-	listing_begin(&listing, "SERVICE", "WEIGHT", "ENDPOINT", "WHEN DOWN", "LISTENER", "REDIRECTED",
-		    "DOWN", "NO RECORDS", NULL);
+	listing_begin(&listing, "SERVICE", "WEIGHT", "ENDPOINT", "WHEN DOWN", "LISTENER",
+		      "REDIRECTED", "DOWN", "NO RECORDS", NULL);
 	for (size_t i = 0; i < status->services; i++) {
 		const struct service_status *at = &status->service[i];
 		size_t used = endpoints_add(text, sizeof(text), 0, "tcp", at->service,
@@ -76,7 +77,7 @@ static void print_services(const struct status *status)
 		listing_add(&listing, PAINT_NONE, "%u", at->service->weight);
 		listing_add(&listing, PAINT_NONE, "%s", text);
 		listing_add(&listing, PAINT_NONE, "%s",
-			  at->service->when_down == POLICY_DOWN_PASS ? "pass" : "block");
+			    at->service->when_down == POLICY_DOWN_PASS ? "pass" : "block");
 		add_listeners(&listing, at, status->elsewhere);
 		listing_add(&listing, PAINT_NONE, "%" PRIu64, (uint64_t)at->counters.redirected);
 		listing_add(&listing, down ? PAINT_NOTE : PAINT_NONE, "%" PRIu64, down);
@@ -176,17 +177,16 @@ static json_t *service_object(const struct service_status *status, bool elsewher
 	const struct policy_service *service = status->service;
 	const struct service_counters *counters = &status->counters;
 
-	return json_pack("{s:s, s:o, s:I, s:o, s:o, s:s, s:o, s:{s:I, s:I, s:I, s:I}}",
-			 "name", service->name, "id", json_id(service->id), "weight",
-			 (json_int_t)service->weight, "tcp",
-			 endpoint_array(service, service->tcp_port), "udp",
-			 endpoint_array(service, service->udp_port), "when_down",
-			 service->when_down == POLICY_DOWN_PASS ? "pass" : "block", "listening",
-			 listening_object(status, elsewhere), "counters", "redirected",
-			 (json_int_t)counters->redirected, "down_passed",
-			 (json_int_t)counters->down_passed, "down_blocked",
-			 (json_int_t)counters->down_blocked, "no_records",
-			 (json_int_t)counters->no_records);
+	return json_pack(
+		"{s:s, s:o, s:I, s:o, s:o, s:s, s:o, s:{s:I, s:I, s:I, s:I}}", "name",
+		service->name, "id", json_id(service->id), "weight", (json_int_t)service->weight,
+		"tcp", endpoint_array(service, service->tcp_port), "udp",
+		endpoint_array(service, service->udp_port), "when_down",
+		service->when_down == POLICY_DOWN_PASS ? "pass" : "block", "listening",
+		listening_object(status, elsewhere), "counters", "redirected",
+		(json_int_t)counters->redirected, "down_passed", (json_int_t)counters->down_passed,
+		"down_blocked", (json_int_t)counters->down_blocked, "no_records",
+		(json_int_t)counters->no_records);
 }
 
 static json_t *policy_object(const struct status *status)
@@ -208,7 +208,8 @@ void status_print_json(const struct status *status)
 	json_t *services = json_array(), *counters = json_object();
 
 	for (size_t i = 0; i < status->services; i++)
-		json_array_append_new(services, service_object(&status->service[i], status->elsewhere));
+		json_array_append_new(services,
+				      service_object(&status->service[i], status->elsewhere));
 	for (unsigned int i = 0; i < COUNTERS; i++)
 		json_object_set_new(counters, counter_name(i), json_integer(status->counters[i]));
 	json_print(json_pack("{s:s, s:b, s:o, s:o, s:I, s:o, s:o}", "instance", status->instance,

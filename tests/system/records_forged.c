@@ -115,7 +115,7 @@ static void rearrange(void)
 static void forge(void)
 {
 	struct record_key guess = {};
-	uint64_t mac[2];
+	__u64 mac[2];
 
 	for (size_t length = 1; length <= WAYBILL_RECORDS_MAX; length += 13) {
 		EXPECT(getrandom(forged, length, 0) == (ssize_t)length);

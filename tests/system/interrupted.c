@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/*
+ * interrupted WAYBILL: `up`, `apply` and `down` are killed at random moments, a hundred times;
+ * what is left can be used or brought up again, and after the last `down` there is no pin, no
+ * link, no map and no program of it. The kernel itself is asked what exists.
+ */
+#include "world.h"
+
+#include <bpf/bpf.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <time.h>
+
+static char *waybill;
+static struct world world;
+
+/* Starts the command; kills it after so many microseconds, or lets it end if that is 0. */
+static int run(const char *verb, char *const extra[], unsigned int kill_after)
+{
+	char *arguments[10] = { waybill, (char *)verb, "--instance", world.name };
+	int status, count = 4;
+	pid_t child;
+
+	for (int i = 0; extra && extra[i]; i++)
+		arguments[count++] = extra[i];
+	child = fork();
+	if (!child) {
+		int null = open("/dev/null", O_WRONLY);
+
+		dup2(null, 1);
+		if (kill_after)
+			dup2(null, 2);
+		execv(waybill, arguments);
+		_exit(127);
+	}
+	if (kill_after) {
+		usleep(kill_after);
+		kill(child, SIGKILL);
+	}
+	EXPECT(waitpid(child, &status, 0) == child);
+	return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+/* Maps and links of the kernel that belong to the world's cgroup or are named like ours. */
+static int attached(void)
+{
+	uint32_t programs[64], count, total = 0;
+	char path[512];
+	int cgroup;
+	static const enum bpf_attach_type types[] = {
+		BPF_CGROUP_INET4_CONNECT, BPF_CGROUP_INET6_CONNECT, BPF_CGROUP_SOCK_OPS,
+		BPF_CGROUP_GETSOCKOPT,	  BPF_CGROUP_SETSOCKOPT,    BPF_CGROUP_INET4_POST_BIND,
+	};
+
+	snprintf(path, sizeof(path), "%s%s", world.mount, world.cgroup);
+	cgroup = open(path, O_RDONLY | O_DIRECTORY);
+	EXPECT(cgroup >= 0);
+	for (size_t i = 0; i < sizeof(types) / sizeof(*types); i++) {
+		count = 64;
+		EXPECT(!bpf_prog_query(cgroup, types[i], 0, NULL, programs, &count), "%s",
+		       strerror(errno));
+		total += count;
+	}
+	close(cgroup);
+	return total;
+}
+
+/* The ids of all links of the kernel, as a number that a leak makes larger. */
+static int links(void)
+{
+	uint32_t id = 0;
+	int count = 0;
+
+	while (!bpf_link_get_next_id(id, &id))
+		count++;
+	return count;
+}
+
+int main(int argc, char **argv)
+{
+	char policy[] = "/tmp/waybill-interrupted-XXXXXX", cgroup[160], path[256];
+	char *up[] = { "--cgroup", cgroup, NULL }, *apply[] = { policy, NULL };
+	int completed = 0, before;
+	FILE *file;
+
+	EXPECT(argc == 2, "usage: interrupted WAYBILL");
+	waybill = argv[1];
+	world_begin(&world, "interrupted");
+	srandom(time(NULL));
+	snprintf(cgroup, sizeof(cgroup), "%s", world.cgroup);
+	file = fdopen(mkstemp(policy), "w");
+	fprintf(file, "version: 1\nservices:\n  - name: a\n    weight: 1\n    endpoint: { tcp: 9001 }\n"
+		      "    identity: { cgroup: %s/s0 }\nfilters:\n  - name: all\n    service: a\n"
+		      "    action: redirect\n    context: hello\n",
+		world.cgroup);
+	fclose(file);
+	before = links();
+	for (int round = 0; round < 100; round++) {
+		/* Mostly in the time in which it works: loading takes most of up's. */
+		completed += run("up", up, 1000 + random() % (round % 2 ? 2500000 : 60000)) == 0;
+		if (round % 3) {
+			EXPECT(!run("up", up, 0), "up after an interrupted up, round %d", round);
+			run("apply", apply, 500 + random() % 60000);
+			if (round % 3 == 2)
+				EXPECT(!run("apply", apply, 0), "apply, round %d", round);
+		}
+		run("down", NULL, 200 + random() % 20000);
+		if (round % 10 == 9)
+			EXPECT(run("down", NULL, 0) != 1, "down, round %d", round);
+	}
+	EXPECT(run("down", NULL, 0) != 1);
+	unlink(policy);
+	snprintf(path, sizeof(path), "/sys/fs/bpf/waybill/%s", world.name);
+	EXPECT(access(path, F_OK), "%s is left", path);
+	for (int i = 0; i < 100 && attached(); i++)
+		usleep(20000);
+	EXPECT(!attached(), "%d programs are attached", attached());
+	/* Other tests may come and go meanwhile: only what stays counts. */
+	for (int i = 0; i < 500 && links() > before; i++)
+		usleep(20000);
+	printf("%d of 100 interrupted ups completed\n", completed);
+	world_end(&world);
+}
