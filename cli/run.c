@@ -109,15 +109,14 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
 }
 
 /*
- * Ours answers the socket options of the whole host. Of a socket that another engine redirected
- * it knows nothing, and would say so: services of that one would turn their connections away.
+ * Two engines on one connection would not know of each other. Ours is on every cgroup, but has
+ * filters for the run's own alone: another one matters if it covers that too.
  */
-static int refuse_others(const struct run *run)
+static int refuse_others(void)
 {
 	struct message message = {""};
 	char **names, taken[64] = "";
 	size_t count;
-	int pid;
 
 	if (instance_list(&names, &count, &message))
 		return complain("%s", message.text);
@@ -125,31 +124,26 @@ static int refuse_others(const struct run *run)
 		struct instance *instance;
 
 		if (!instance_open(names[i], &instance, &message)) {
-			snprintf(taken, sizeof(taken), "%s", names[i]);
+			if (!strcmp(instance_control(instance)->cgroup_path, "/"))
+				snprintf(taken, sizeof(taken), "%s", names[i]);
 			instance_close(instance);
 		}
 		free(names[i]);
 	}
 	free(names);
-	if (taken[0])
-		return complain("instance %s is up: two engines on one host do not know of each "
-				"other's connections (put the services in its policy, or `waybill "
-				"down --instance %s` first)",
-				taken, taken);
-	pid = run_cgroup_other(&run->cgroup);
-	if (pid)
-		return complain(
-			"another `waybill run`, process %d, is under way: two engines on one "
-			"host do not know of each other's connections (wait for it to end)",
-			pid);
-	return 0;
+	if (!taken[0])
+		return 0;
+	return complain("instance %s is up on every cgroup: two engines on one connection would not "
+			"know of each other (put the services in its policy, or `waybill down "
+			"--instance %s` first)",
+			taken, taken);
 }
 
 static int apply_policy(struct run *run, struct message *message)
 {
 	struct service service[LISTENERS_MAX] = {0};
 	struct filter filter[LISTENERS_MAX] = {0};
-	char name[LISTENERS_MAX][16], path[64], *cgroup = path;
+	char name[LISTENERS_MAX][32], path[64], *cgroup = path;
 	struct policy policy = {
 		.source = (char[]){"waybill run"},
 		.hop_limit = WAYBILL_HOPS_MAX,
@@ -197,7 +191,7 @@ static int prepare(struct run *run)
 	struct message message = {""};
 	int error;
 
-	if (refuse_others(run))
+	if (refuse_others())
 		return EXIT_FAILED;
 	error = instance_create_private(NULL, &run->instance, &message);
 	if (!error)

@@ -17,7 +17,6 @@
 #include "run_cgroup.h"
 
 #define PREFIX "waybill-run-"
-#define ROOT_ID 1 /* the kernel gives it to the root of the whole hierarchy */
 #define STEP 100  /* milliseconds between two attempts */
 
 static int open_directory(const char *path)
@@ -151,25 +150,6 @@ static int say(struct message *message, int error, const char *path, const char 
 	return error;
 }
 
-/*
- * In a cgroup namespace of its own levels are counted from its root, by the kernel half from
- * that of the host: no filter of ours would match, and the command would go straight.
- */
-static int check_root(const char *mount, struct message *message)
-{
-	uint64_t id;
-	int error = cgroup_id(mount, &id);
-
-	if (error)
-		return say(message, error, mount, "is cgroup2 mounted there?");
-	if (id == ROOT_ID)
-		return 0;
-	return say(
-		message, -ENOTSUP, mount,
-		"it is the root of a cgroup namespace, not of the host; run it on the host, or in "
-		"a container with the host's, as with docker run --cgroupns=host");
-}
-
 int run_cgroup_make(struct run_cgroup *cgroup, struct message *message)
 {
 	const size_t room = sizeof(cgroup->directory) - 64;
@@ -177,8 +157,6 @@ int run_cgroup_make(struct run_cgroup *cgroup, struct message *message)
 	size_t mount;
 
 	cgroup->lock = -1;
-	if (!error)
-		error = check_root(cgroup->directory, message);
 	if (error)
 		return error;
 	mount = strlen(cgroup->directory);
@@ -201,15 +179,14 @@ int run_cgroup_enter(const struct run_cgroup *cgroup)
 	return write_file(cgroup->lock, "cgroup.procs", "0");
 }
 
-/* Walks over all of them; each is told whether somebody watches it. Returns what each returns. */
-static int each_run(int (*each)(void *data, const char *directory, int pid, bool watched),
-		    void *data, struct message *message)
+int run_cgroups_clean(size_t *count, struct message *message)
 {
 	char mount[PATH_MAX / 2], path[PATH_MAX];
 	int error = cgroup_mount(mount, sizeof(mount), message), pid, end, lock;
 	struct dirent *entry;
 	DIR *stream;
 
+	*count = 0;
 	if (error)
 		return error;
 	stream = opendir(mount);
@@ -223,57 +200,17 @@ static int each_run(int (*each)(void *data, const char *directory, int pid, bool
 		lock = open_directory(path);
 		if (lock < 0)
 			continue;
-		error = each(data, path, pid, flock(lock, LOCK_EX | LOCK_NB) != 0);
+		/* Locked: its run, or the run's guardian, lives. */
+		if (!flock(lock, LOCK_EX | LOCK_NB)) {
+			error = run_cgroup_end(path, 10000);
+			if (error)
+				say(message, error, path,
+				    "a process in it does not die; try again");
+			else
+				++*count;
+		}
 		close(lock);
 	}
 	closedir(stream);
 	return error;
-}
-
-struct cleaning {
-	size_t *count;
-	struct message *message;
-};
-
-static int clean_one(void *data, const char *directory, int pid, bool watched)
-{
-	struct cleaning *cleaning = data;
-	int error = watched ? 0 : run_cgroup_end(directory, 10000);
-
-	if (error)
-		return say(cleaning->message, error, directory,
-			   "a process in it does not die; try again");
-	*cleaning->count += !watched;
-	return 0;
-}
-
-int run_cgroups_clean(size_t *count, struct message *message)
-{
-	struct cleaning cleaning = {count, message};
-
-	*count = 0;
-	return each_run(clean_one, &cleaning, message);
-}
-
-struct other {
-	const char *own;
-	int pid;
-};
-
-static int note_other(void *data, const char *directory, int pid, bool watched)
-{
-	struct other *other = data;
-
-	if (watched && strcmp(directory, other->own))
-		other->pid = pid;
-	return 0;
-}
-
-int run_cgroup_other(const struct run_cgroup *cgroup)
-{
-	struct other other = {.own = cgroup->directory};
-	struct message message;
-
-	each_run(note_other, &other, &message);
-	return other.pid;
 }

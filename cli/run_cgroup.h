@@ -28,7 +28,5 @@ int run_cgroup_enter(const struct run_cgroup *cgroup);
 int run_cgroup_end(const char *directory, int milliseconds);
 /* Does that with each one that nobody watches. *count: how many were removed. */
 int run_cgroups_clean(size_t *count, struct message *message);
-/* The process id in the name of another one that is watched; 0 if there is none. */
-int run_cgroup_other(const struct run_cgroup *cgroup);
 
 #endif

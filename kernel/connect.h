@@ -182,27 +182,6 @@ static __always_inline int refuse(int error)
 	return REFUSE;
 }
 
-/*
- * The interface of a link-local address, without which nobody can connect to it. The context does
- * not have it, so it is read from the kernel's own; else it is that of the device the socket is
- * bound to.
- */
-static __always_inline __u32 scope_of(struct bpf_sock_addr *ctx)
-{
-	struct bpf_sock_addr_kern *kernel;
-	struct sockaddr_in6 *address;
-	__u32 scope = 0;
-
-	if (bpf_cast_to_kern_ctx) {
-		kernel = bpf_cast_to_kern_ctx(ctx);
-		address = kernel->uaddr;
-		bpf_core_read(&scope, sizeof(scope), &address->sin6_scope_id);
-	}
-	if (!scope && ctx->sk)
-		scope = ctx->sk->bound_dev_if;
-	return scope;
-}
-
 static __always_inline void remote_read(struct bpf_sock_addr *ctx, int v6,
 					struct waybill_address *remote)
 {
@@ -216,8 +195,6 @@ static __always_inline void remote_read(struct bpf_sock_addr *ctx, int v6,
 		word[2] = ctx->user_ip6[2];
 		word[3] = ctx->user_ip6[3];
 		remote->family = address_is_mapped(word) ? AF_INET : AF_INET6;
-		if ((word[0] & bpf_htonl(0xffc00000)) == bpf_htonl(0xfe800000))
-			remote->scope_id = scope_of(ctx);
 	} else {
 		address_map(remote->address, ctx->user_ip4);
 		remote->family = AF_INET;
@@ -276,6 +253,30 @@ static __always_inline struct history *history_presume(struct bpf_sock_addr *ctx
 	return history;
 }
 
+/*
+ * The interface of a link-local address, without which nobody can connect to it. The context does
+ * not have it, so it is read from the kernel's own; else it is that of the device the socket is
+ * bound to.
+ */
+static __always_inline __u32 scope_of(struct bpf_sock_addr *ctx,
+				      const struct waybill_address *address)
+{
+	struct bpf_sock_addr_kern *kernel;
+	struct sockaddr_in6 *given;
+	__u32 scope = 0;
+
+	if ((*(const __u32 *)address->address & bpf_htonl(0xffc00000)) != bpf_htonl(0xfe800000))
+		return 0;
+	if (bpf_cast_to_kern_ctx) {
+		kernel = bpf_cast_to_kern_ctx(ctx);
+		given = kernel->uaddr;
+		bpf_core_read(&scope, sizeof(scope), &given->sin6_scope_id);
+	}
+	if (!scope && ctx->sk)
+		scope = ctx->sk->bound_dev_if;
+	return scope;
+}
+
 /* Fills in what is handed to the service. The caller then rewrites the address to it. */
 static __always_inline void connecting_fill(struct bpf_sock_addr *ctx, struct connecting *state,
 					    const struct walk *walk,
@@ -294,6 +295,7 @@ static __always_inline void connecting_fill(struct bpf_sock_addr *ctx, struct co
 	hop->time = bpf_ktime_get_boot_ns();
 	hop->flow = last ? __sync_fetch_and_add(last, 1) + 1 : 0;
 	hop->destination = walk->to.destination;
+	hop->destination.scope_id = scope_of(ctx, &walk->to.destination);
 	process_current(&hop->client);
 	hop->cgroup_scope = scope;
 	hop->netns = bpf_get_netns_cookie(ctx);

@@ -31,6 +31,7 @@
 #define ELOOP 40
 #define ENODATA 61
 #define EBADMSG 74
+#define ENOPROTOOPT 92
 #define EOPNOTSUPP 95
 #define EISCONN 106
 #define ENOTCONN 107

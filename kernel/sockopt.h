@@ -27,6 +27,17 @@ static __always_inline int sockopt_fail(int error)
 	return ALLOW;
 }
 
+/*
+ * A socket of which we know nothing may be known to another instance, whose programs run on the
+ * same call: an error is ours to give only where the kernel's own "no such option" stands.
+ */
+static __always_inline int sockopt_unknown(struct bpf_sockopt *ctx, int error)
+{
+	if (ctx->retval == -EOPNOTSUPP || ctx->retval == -ENOPROTOOPT)
+		bpf_set_retval(-error);
+	return ALLOW;
+}
+
 static __always_inline __u64 records_expire(void)
 {
 	const void *image = policy_in_force();
@@ -174,11 +185,20 @@ static __always_inline int context_get(struct bpf_sockopt *ctx, const struct rec
 	if (out + size > end)
 		return sockopt_fail(ERANGE);
 	LOOP
-	for (i = 0; i < WAYBILL_CONTEXT_MAX && i < size; i++) {
-		at = out + i;
+	for (i = 0; i < WAYBILL_CONTEXT_MAX / 8 && i < size / 8; i++) {
+		at = out + i * 8;
+		if (at + 8 > end)
+			return sockopt_fail(ERANGE);
+		*(__u64 *)at = ((__u64 *)context->bytes)[i];
+	}
+	LOOP
+	for (i = 0; i < size % 8; i++) {
+		__u32 offset = ((size & ~7U) + i) & (WAYBILL_CONTEXT_MAX - 1);
+
+		at = out + offset;
 		if (at + 1 > end)
 			return sockopt_fail(ERANGE);
-		*(__u8 *)at = context->bytes[i];
+		*(__u8 *)at = context->bytes[offset];
 	}
 	return sockopt_answer(ctx, size);
 }
@@ -313,11 +333,11 @@ static __always_inline int option_get(struct bpf_sockopt *ctx)
 		/* An onward socket tells its service how it stands, and nothing more. */
 		if (!history || ctx->optname == WAYBILL_REDIRECT_RECORDS ||
 		    ctx->optname == WAYBILL_ORIGINAL_DESTINATION)
-			return sockopt_fail(sk->state == BPF_TCP_LISTEN ||
-							    sk->state == BPF_TCP_CLOSE ||
-							    sk->state == BPF_TCP_SYN_SENT ?
-						    ENOTCONN :
-						    ENOENT);
+			return sockopt_unknown(ctx, sk->state == BPF_TCP_LISTEN ||
+								    sk->state == BPF_TCP_CLOSE ||
+								    sk->state == BPF_TCP_SYN_SENT ?
+							    ENOTCONN :
+							    ENOENT);
 		hop_count = history->summary.hop_count;
 		state = bpf_sk_storage_get(&connects, sk, 0, 0);
 		if (state && state->target.family) {
@@ -330,10 +350,12 @@ static __always_inline int option_get(struct bpf_sockopt *ctx)
 	return info_get(ctx, last, history, hop_count);
 }
 
-/* Refuses records, counted. optlen -1: the kernel proper never sees the option. */
-static __always_inline int records_refuse(struct bpf_sockopt *ctx, int error)
+/*
+ * Refuses records, counted. Another instance whose records they are may still take them: it sets
+ * the return value to 0, and optlen to -1, which keeps the option from the kernel proper.
+ */
+static __always_inline int records_refuse(int error)
 {
-	ctx->optlen = -1;
 	count(error == EACCES	   ? COUNT_RECORDS_FOREIGN :
 	      error == EKEYEXPIRED ? COUNT_RECORDS_EXPIRED :
 				     COUNT_RECORDS_BAD);
@@ -440,6 +462,9 @@ static __always_inline int option_set(struct bpf_sockopt *ctx)
 			ctx->optlen = 0;
 		return ALLOW;
 	}
+	/* Another instance has taken them. */
+	if (ctx->optlen < 0)
+		return ALLOW;
 	sk = ctx->sk;
 	image = policy_in_force();
 	policy = image ? policy_line(image, 0) : 0;
@@ -447,32 +472,30 @@ static __always_inline int option_set(struct bpf_sockopt *ctx)
 		return ALLOW;
 	services = services_of_current(image, policy);
 	if (!services)
-		return records_refuse(ctx, EACCES);
-	if (sk->state != BPF_TCP_CLOSE) {
-		ctx->optlen = -1;
+		return records_refuse(EACCES);
+	if (sk->state != BPF_TCP_CLOSE)
 		return sockopt_fail(EISCONN);
-	}
 	if (length > WAYBILL_RECORDS_MAX)
-		return records_refuse(ctx, EBADMSG);
+		return records_refuse(EBADMSG);
 	error = records_check(ctx, length);
 	if (error)
-		return records_refuse(ctx, error);
+		return records_refuse(error);
 	header = ctx->optval;
 	if ((void *)(header + 1) > ctx->optval_end)
-		return records_refuse(ctx, EBADMSG);
+		return records_refuse(EBADMSG);
 	cell = policy_hash_find(image, &policy->ids, header->service);
 	if (!cell || !(services >> (cell->value & 63) & 1))
-		return records_refuse(ctx, EACCES);
+		return records_refuse(EACCES);
 	history = bpf_sk_storage_get(&histories, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
 	if (!history) {
-		ctx->optlen = -1;
 		count(COUNT_NO_MEMORY);
 		return sockopt_fail(ENOMEM);
 	}
 	error = records_store(ctx, history, length - RECORDS_HEADER_SIZE - RECORDS_MAC_SIZE);
 	if (error)
-		return records_refuse(ctx, error);
+		return records_refuse(error);
 	count(COUNT_RECORDS_SET);
+	bpf_set_retval(0);
 	ctx->optlen = -1;
 	return ALLOW;
 }

@@ -15,6 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#define ROOT_CGROUP 1 /* the id that the kernel gives to the root of the whole hierarchy */
 #define CONTEXT_GRACE (600ULL * 1000000000) /* kept after the policy that had it */
 
 /* The contexts that the kernel has, and which of them the new policy uses. */
@@ -348,10 +349,12 @@ static int apply(struct instance *instance, const struct policy *policy, bool ch
 	struct timespec begin, end;
 	char mount[PATH_MAX / 2];
 	int lock = -1, error;
+	uint64_t root;
 
 	clock_gettime(CLOCK_MONOTONIC, &begin);
 	error = cgroup_mount(mount, sizeof(mount), message);
 	target.cgroup_root = mount;
+	target.levels_unknown = !error && !cgroup_id(mount, &root) && root != ROOT_CGROUP;
 	if (!error && instance->directory[0]) {
 		lock = bpffs_lock(message);
 		error = lock < 0 ? lock : 0;

@@ -39,10 +39,16 @@ static int ring_write(struct instance *instance, const struct key_ring *ring,
 
 int keys_begin(struct instance *instance, struct message *message)
 {
-	struct key_ring ring = { .current = 1 };
+	struct key_ring ring = {};
+	uint32_t id;
 	int error;
 
-	error = key_make(&ring.keys[1 % KEYS], 1, message);
+	/* Ids begin anywhere, so that instances do not take each other's keys for their own. */
+	if (getrandom(&id, sizeof(id), 0) != sizeof(id))
+		return fail(message, -EIO, "no random bytes for a key: %s", strerror(errno));
+	id = (id & 0x7fffffff) + 1;
+	ring.current = id;
+	error = key_make(&ring.keys[id % KEYS], id, message);
 	return error ? error : ring_write(instance, &ring, message);
 }
 

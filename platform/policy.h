@@ -93,6 +93,11 @@ void policy_free(struct policy *policy);
 /* What policy_compile() must be told of the instance that the image is for. */
 struct policy_target {
 	const char *cgroup_root; /* mount of cgroup2, as "/sys/fs/cgroup" */
+	/*
+	 * The mount's root is that of a cgroup namespace: the kernel counts levels from the host's,
+	 * so every level is asked for.
+	 */
+	bool levels_unknown;
 	uint32_t generation;
 	/*
 	 * The number of the context bytes in the instance's map "contexts"; called once for each

@@ -224,7 +224,9 @@ int cgroups_compile(struct compilation *compilation, struct policy_header *heade
 	if (!error)
 		error = share_scope(&compilation->builder, &cgroups->scope[0], &header->cgroup_none,
 				    &header->cgroup_none_services);
-	header->cgroup_levels = cgroups->levels;
+	header->cgroup_levels = cgroups->levels && compilation->target->levels_unknown ?
+					~0U :
+					cgroups->levels;
 	free(cgroups->mention);
 	free(cgroups->cell);
 	free(cgroups);
