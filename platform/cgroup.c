@@ -60,7 +60,8 @@ int cgroup_mount(char *path, size_t size, struct message *message)
 	fclose(file);
 	if (error == -ENOENT)
 		fail(message, error,
-		     "cgroup2 is not mounted (mount -t cgroup2 none /sys/fs/cgroup/unified)");
+		     "cgroup2 is not mounted here (mount -t cgroup2 none /sys/fs/cgroup; `ip netns "
+		     "exec` hides it, `nsenter --net=/run/netns/NAME` does not)");
 	return error;
 }
 

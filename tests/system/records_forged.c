@@ -130,13 +130,15 @@ static void forge(void)
 	records_mac(forged, size - RECORDS_MAC_SIZE, &guess, mac);
 	memcpy(forged + size - RECORDS_MAC_SIZE, mac, sizeof(mac));
 	expect_refused("MAC of a guessed key", size, 0);
-	/* Places in the ring of keys that hold none yet, and the one after it. */
-	for (uint32_t key = 0; key < 20; key++) {
+	/* Keys before and after it, and none: places in the ring that hold nothing. */
+	for (int other = -20; other <= 20; other++) {
 		begin();
-		((struct records_header *)forged)->key = key == 1 ? 0xffffffff : key;
+		((struct records_header *)forged)->key += other;
+		if (!other)
+			((struct records_header *)forged)->key = 0;
 		records_mac(forged, size - RECORDS_MAC_SIZE, &guess, mac);
 		memcpy(forged + size - RECORDS_MAC_SIZE, mac, sizeof(mac));
-		expect_refused("unknown key", size, key);
+		expect_refused("unknown key", size, other);
 	}
 }
 

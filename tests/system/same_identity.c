@@ -100,7 +100,8 @@ int main(int argc, char **argv)
 	EXPECT(counted(&world, COUNT_REDIRECTED) == 4);
 	as_service(&world, 2);
 	leg.accepted = accept_from(c);
-	expect_hop(leg.accepted, "c", "of c", 1);
+	/* What is presumed of a and b is the first hop of c's records. */
+	expect_hop(leg.accepted, "c", "of c", 2);
 	EXPECT(connect_to(V4, SERVER_PORT) >= 0);
 	EXPECT(counted(&world, COUNT_REDIRECTED) == 4);
 	as_root(&world);

@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <net/if.h>
+#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -14,6 +15,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 
@@ -58,24 +60,23 @@ static void clean(const struct world *world)
 	fprintf(stderr, "%s: could not be removed\n", path);
 }
 
-/* A process that waits for the test to end, in whatever way, and then cleans up. */
+/* A process that waits for the test to end, in whatever way, and then cleans up after it. */
 static void start_cleaner(const struct world *world)
 {
-	int ends[2], status;
+	struct pollfd test = { .fd = syscall(SYS_pidfd_open, getpid(), 0), .events = POLLIN };
 	pid_t child;
 
-	EXPECT(!pipe2(ends, O_CLOEXEC));
+	EXPECT(test.fd >= 0, "%s", strerror(errno));
 	child = fork();
 	EXPECT(child >= 0);
 	if (child) {
-		close(ends[0]);
-		return; /* ends[1] stays open until the test and all that it forked are gone */
+		close(test.fd);
+		return;
 	}
 	setsid();
 	signal(SIGINT, SIG_IGN);
 	signal(SIGTERM, SIG_IGN);
-	close(ends[1]);
-	while (read(ends[0], &status, 1) < 0 && errno == EINTR)
+	while (poll(&test, 1, -1) != 1)
 		;
 	clean(world);
 	_exit(0);
