@@ -1,0 +1,58 @@
+#!/bin/sh
+# SPDX-License-Identifier: BSD-2-Clause
+# up, apply, status, flows, rotate-key, down, in order and out of order: what they print, the
+# exit codes that scripts rely on, and that --json is JSON which says the same.
+. "$(dirname "$0")/world.sh"
+
+json() {
+	python3 -c 'import json, sys; d = json.load(open(sys.argv[1])); sys.exit(not eval(sys.argv[2]))' \
+		"$work/out" "$1" || { cat "$work/out" >&2; fail "not so: $1"; }
+}
+
+expect 3 "$WAYBILL" status --instance "$name"
+expect 3 "$WAYBILL" flows --instance "$name"
+expect 3 "$WAYBILL" down --instance "$name"
+grep -q "not up" "$work/err" || fail "down does not say why"
+expect 2 "$WAYBILL" up --nonsense
+expect 2 "$WAYBILL" nonsense
+expect 0 "$WAYBILL" --help
+expect 0 "$WAYBILL" up --help
+grep -qi example "$work/out" || fail "no example in --help"
+
+expect 1 "$WAYBILL" up --instance "$name" --cgroup "$cgroup/nowhere"
+expect 0 "$WAYBILL" up --instance "$name" --cgroup "$cgroup"
+expect 0 "$WAYBILL" up --instance "$name" --cgroup "$cgroup"
+expect 0 "$WAYBILL" status --instance "$name"
+
+policy
+sed 's/service: b/service: bb/' "$work/policy.yaml" >"$work/wrong.yaml"
+expect 1 "$WAYBILL" apply "$work/wrong.yaml" --check
+grep -q 'wrong.yaml:[0-9]*: .*"bb".*did you mean "b"' "$work/err" || fail "$(cat "$work/err")"
+expect 0 "$WAYBILL" apply "$work/policy.yaml" --check
+expect 1 "$WAYBILL" apply "$work/nowhere.yaml" --instance "$name"
+expect 0 "$WAYBILL" apply "$work/policy.yaml" --instance "$name"
+expect 1 "$WAYBILL" apply "$work/wrong.yaml" --instance "$name"
+
+relay a 9001 64101
+relay b 9002 64102
+server
+expect 0 "$WAYBILL" status --instance "$name" --json
+json "len(d['services']) == 2 and d['services'][0]['name'] == 'a'"
+in_cgroup app curl -sS --limit-rate 1M http://127.66.0.1:8080/data -o "$work/data" &
+started="$started $!"
+curl=$!
+wait_for "'$WAYBILL' flows --instance $name --json | grep -q '\"b\"'"
+expect 0 "$WAYBILL" flows --instance "$name" --json
+json "sorted(len(f['chain']) for f in d) == [1, 2]"
+json "all(f['originator']['comm'] == 'curl' for f in d)"
+expect 0 "$WAYBILL" flows --instance "$name"
+grep -q "127.66.0.1:8080" "$work/out" || fail "no destination in flows"
+expect 0 "$WAYBILL" rotate-key --instance "$name"
+kill "$curl"
+in_cgroup app curl -sS http://127.66.0.1:8080/data -o "$work/data"
+cmp -s "$work/data" "$work/www/data" || fail "the file differs"
+
+expect 0 "$WAYBILL" down --instance "$name"
+expect 3 "$WAYBILL" down --instance "$name"
+expect 3 "$WAYBILL" status --instance "$name"
+[ ! -e "/sys/fs/bpf/waybill/$name" ] || fail "pins are left"

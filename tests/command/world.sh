@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: BSD-2-Clause
+# For the tests of the commands: sourced first. Runs the test again in a network namespace of its
+# own, makes a cgroup for it, and takes away processes, cgroup and instance at the end, also when
+# the test fails or is interrupted. Needs WAYBILL and WAYBILL_RELAY, the paths of the commands.
+set -eu
+[ "$(id -u)" -eq 0 ] || { echo "skipped: needs root"; exit 77; }
+if [ "${WORLD:-}" != "$$" ]; then
+	export WORLD=$$
+	exec unshare --net "$0" "$@"
+fi
+ip link set lo up
+mount=$(awk '$0 ~ / - cgroup2 / && $4 == "/" { print $5; exit }' /proc/self/mountinfo)
+[ -n "$mount" ] || { echo "skipped: no cgroup2"; exit 77; }
+name=command-$$
+cgroup=/waybill-test-$name
+work=$(mktemp -d)
+chmod 755 "$work"
+started=
+mkdir "$mount$cgroup" "$mount$cgroup/app" "$mount$cgroup/a" "$mount$cgroup/b"
+
+end() {
+	result=$?
+	trap - EXIT INT TERM
+	[ "$result" -eq 0 ] || [ "$result" -eq 77 ] || echo "failed with $result" >&2
+	"$WAYBILL" down --instance "$name" >/dev/null 2>&1 || :
+	for pid in $started; do
+		kill -9 "$pid" 2>/dev/null || :
+	done
+	echo $$ >"$mount/cgroup.procs"
+	echo 1 >"$mount$cgroup/cgroup.kill" 2>/dev/null || :
+	for try in 1 2 3 4 5 6 7 8 9 10; do
+		rmdir "$mount$cgroup"/* 2>/dev/null || :
+		rmdir "$mount$cgroup" 2>/dev/null && break
+		sleep 0.1
+	done
+	rm -rf "$work"
+	exit "$result"
+}
+trap end EXIT
+trap 'exit 130' INT TERM
+
+fail() {
+	echo "$*" >&2
+	exit 1
+}
+
+# in CGROUP COMMAND...: in that cgroup of the world; replaces the (sub)shell.
+in_cgroup() {
+	leaf=$1
+	shift
+	sh -c 'echo $$ >"$0" && exec "$@"' "$mount$cgroup/$leaf/cgroup.procs" "$@"
+}
+
+# relay NAME PORT UID: a relay as that user in the cgroup NAME, logging to $work/NAME.log.
+relay() {
+	install -m 666 /dev/null "$work/$1.log"
+	in_cgroup "$1" setpriv --reuid "$3" --regid "$3" --clear-groups \
+		"$WAYBILL_RELAY" --listen ":$2" --service "$1" --log "$work/$1.log" 2>"$work/$1.err" &
+	started="$started $!"
+	wait_for "grep -q ']:$2' $work/$1.err"
+}
+
+# A web server on 127.66.0.1:8080 with a file "data".
+server() {
+	mkdir -p "$work/www"
+	head -c 30000000 /dev/urandom >"$work/www/data"
+	python3 -m http.server --bind 127.66.0.1 --directory "$work/www" 8080 >"$work/www.log" 2>&1 &
+	started="$started $!"
+	wait_for "ss -Hltn 'sport = 8080' | grep -q ."
+}
+
+wait_for() {
+	for try in $(seq 100); do
+		if sh -c "$1"; then return 0; fi
+		sleep 0.05
+	done
+	fail "this did not come true: $1"
+}
+
+# expect CODE COMMAND...: with its output in $work/out and $work/err.
+expect() {
+	code=$1
+	shift
+	got=0
+	"$@" >"$work/out" 2>"$work/err" || got=$?
+	[ "$got" -eq "$code" ] || { cat "$work/out" "$work/err" >&2; fail "exit $got, not $code: $*"; }
+}
+
+policy() {
+	cat >"$work/policy.yaml" <<-POLICY
+	version: 1
+	services:
+	  - name: a
+	    weight: 20
+	    endpoint: { tcp: 9001 }
+	    identity: { cgroup: $cgroup/a }
+	  - name: b
+	    weight: 10
+	    endpoint: { tcp: 9002 }
+	    identity: { cgroup: $cgroup/b }
+	filters:
+	  - name: web
+	    service: a
+	    match: { protocol: tcp, remote_port: [ 8080 ] }
+	    action: redirect
+	    context: hello
+	  - name: web
+	    service: b
+	    match: { protocol: tcp, remote_port: [ 8080 ] }
+	    action: redirect
+	POLICY
+}
