@@ -29,7 +29,7 @@ static int run(const char *verb, char *const extra[], unsigned int kill_after)
 		int null = open("/dev/null", O_WRONLY);
 
 		dup2(null, 1);
-		if (kill_after)
+		if (kill_after || !strcmp(verb, "down"))
 			dup2(null, 2);
 		execv(waybill, arguments);
 		_exit(127);
@@ -42,7 +42,18 @@ static int run(const char *verb, char *const extra[], unsigned int kill_after)
 	return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 
-/* Maps and links of the kernel that belong to the world's cgroup or are named like ours. */
+/* How long it takes when nobody interrupts it. */
+static unsigned int microseconds(const char *verb, char *const extra[])
+{
+	struct timespec begin, end;
+
+	clock_gettime(CLOCK_MONOTONIC, &begin);
+	EXPECT(!run(verb, extra, 0), "%s", verb);
+	clock_gettime(CLOCK_MONOTONIC, &end);
+	return (end.tv_sec - begin.tv_sec) * 1000000 + (end.tv_nsec - begin.tv_nsec) / 1000;
+}
+
+/* How many programs are attached to the world's cgroup. */
 static int attached(void)
 {
 	uint32_t programs[64], count, total = 0;
@@ -81,6 +92,7 @@ int main(int argc, char **argv)
 {
 	char policy[] = "/tmp/waybill-interrupted-XXXXXX", cgroup[160], path[256];
 	char *up[] = { "--cgroup", cgroup, NULL }, *apply[] = { policy, NULL };
+	unsigned int up_time, apply_time;
 	int completed = 0, before;
 	FILE *file;
 
@@ -96,13 +108,19 @@ int main(int argc, char **argv)
 		world.cgroup);
 	fclose(file);
 	before = links();
+	up_time = microseconds("up", up);
+	apply_time = microseconds("apply", apply);
 	for (int round = 0; round < 100; round++) {
-		/* Mostly in the time in which it works: loading takes most of up's. */
-		completed += run("up", up, 1000 + random() % (round % 2 ? 2500000 : 60000)) == 0;
-		if (round % 3) {
+		unsigned int moment = random() % 1000;
+
+		/* Loading takes most of up's time; half of the rounds aim at what comes after it. */
+		if (round % 2)
+			moment = 850 + moment / 5;
+		completed += run("up", up, up_time / 1000 * moment + 1) == 0;
+		if (round % 4 == 0) {
 			EXPECT(!run("up", up, 0), "up after an interrupted up, round %d", round);
-			run("apply", apply, 500 + random() % 60000);
-			if (round % 3 == 2)
+			run("apply", apply, random() % apply_time + 1);
+			if (round % 8 == 0)
 				EXPECT(!run("apply", apply, 0), "apply, round %d", round);
 		}
 		run("down", NULL, 200 + random() % 20000);
