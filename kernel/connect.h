@@ -201,6 +201,28 @@ static __always_inline void remote_read(struct bpf_sock_addr *ctx, int v6,
 	}
 }
 
+/*
+ * The kernel takes the unspecified address for this host: for the address the socket is bound to,
+ * or for loopback. It must not be a way around filters for those.
+ */
+static __always_inline void remote_resolve(struct bpf_sock *sk, struct waybill_address *remote)
+{
+	__u32 *word = (__u32 *)remote->address;
+
+	if (remote->family == AF_INET && !word[3]) {
+		word[3] = sk->src_ip4 ? sk->src_ip4 : bpf_htonl(0x7f000001);
+	} else if (remote->family == AF_INET6 && !word[0] && !word[1] && !word[2] && !word[3]) {
+		__u32 bound[4] = { sk->src_ip6[0], sk->src_ip6[1], sk->src_ip6[2], sk->src_ip6[3] };
+
+		if (address_is_mapped(bound)) {
+			address_map(remote->address, bpf_htonl(0x7f000001));
+			remote->family = AF_INET;
+		} else {
+			word[3] = bpf_htonl(1);
+		}
+	}
+}
+
 static __always_inline void remote_write(struct bpf_sock_addr *ctx, int v6,
 					 const struct waybill_address *remote)
 {
@@ -304,6 +326,13 @@ static __always_inline void connecting_fill(struct bpf_sock_addr *ctx, struct co
 	service_endpoint(service, walk->to.destination.family, &state->target);
 }
 
+static __always_inline int is_subflow_of_established(struct bpf_sock *sk)
+{
+	struct mptcp_sock *parent = bpf_skc_to_mptcp_sock(sk);
+
+	return parent && ((struct sock *)parent)->__sk_common.skc_state == BPF_TCP_ESTABLISHED;
+}
+
 static __always_inline int connect_redirect(struct bpf_sock_addr *ctx, int v6)
 {
 	const struct policy_filter *filter;
@@ -326,10 +355,11 @@ static __always_inline int connect_redirect(struct bpf_sock_addr *ctx, int v6)
 	if (!walk.header)
 		return ALLOW;
 	remote_read(ctx, v6, &walk.to.destination);
+	remote_resolve(sk, &walk.to.destination);
 	state = socket_storage(&connects, sk, 0, 0);
 	if (state) {
 		/* A further subflow of an MPTCP connection that is redirected goes the same way. */
-		if (state->target.family && bpf_skc_to_mptcp_sock(sk) &&
+		if (state->target.family && is_subflow_of_established(sk) &&
 		    state->target.port == walk.to.destination.port &&
 		    address_equal(state->target.address, walk.to.destination.address))
 			return ALLOW;

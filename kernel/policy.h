@@ -145,27 +145,38 @@ POLICY_INLINE struct policy_value policy_value16(__u16 value)
 	return (struct policy_value){ .high = (__u64)value << 48 };
 }
 
+struct policy_descent {
+	const void *image;
+	struct policy_value value;
+	__u32 entry;
+};
+
+static long policy_descend(__u32 level, void *data)
+{
+	struct policy_descent *descent = data;
+	const __u32 *node;
+
+	if (descent->entry & POLICY_LEAF)
+		return 1;
+	node = policy_line(descent->image, descent->entry);
+	if (!node)
+		return 1;
+	descent->entry = node[descent->value.high >> (64 - POLICY_STRIDE)];
+	descent->value.high = descent->value.high << POLICY_STRIDE |
+			      descent->value.low >> (64 - POLICY_STRIDE);
+	descent->value.low <<= POLICY_STRIDE;
+	return 0;
+}
+
 /* bits is a constant of the caller: the width of the values in this table. Returns a line. */
 POLICY_INLINE __u32 policy_table_find(const void *image, __u32 root, struct policy_value value,
 				      int bits)
 {
-	__u32 entry = root;
-	int level;
+	struct policy_descent descent = { .image = image, .value = value, .entry = root };
 
-	POLICY_LOOP
-	for (level = 0; level < (bits + POLICY_STRIDE - 1) / POLICY_STRIDE; level++) {
-		const __u32 *node;
-
-		if (entry & POLICY_LEAF)
-			break;
-		node = policy_line(image, entry);
-		if (!node)
-			return 0;
-		entry = node[value.high >> (64 - POLICY_STRIDE)];
-		value.high = value.high << POLICY_STRIDE | value.low >> (64 - POLICY_STRIDE);
-		value.low <<= POLICY_STRIDE;
-	}
-	return entry & POLICY_LEAF ? entry & ~POLICY_LEAF : 0;
+	if (!(root & POLICY_LEAF))
+		policy_loop((bits + POLICY_STRIDE - 1) / POLICY_STRIDE, policy_descend, &descent);
+	return descent.entry & POLICY_LEAF ? descent.entry & ~POLICY_LEAF : 0;
 }
 
 /* The first (0) or second (1) cell of a key; the compiler of the image uses it too. */
