@@ -110,17 +110,18 @@ struct row {
 	const char *group; /* heading */
 	const char *name;
 	const char *key;    /* in JSON */
-	const char *base;   /* key of the row that it is compared with; NULL: none */
+	const char *base;   /* key of the row that it is compared with */
 	double target;	    /* the ratio should not be above it; 0: none */
 	const char *below;  /* key of a row that it should be below; or NULL */
 	size_t place;
 	struct turn turn;
-	const char *missing; /* why it was not measured, or NULL */
+	const char *missing; /* why it could not be measured, or NULL */
+	bool skipped;	     /* it was not asked for */
 	double sample[ROUNDS_MAX];
 };
 
 double row_median(const struct row *row, unsigned int rounds);
 void report_table(const struct row *rows, size_t count, unsigned int rounds);
-void report_json(const struct row *rows, size_t count, unsigned int rounds);
+bool report_json(const struct row *rows, size_t count, unsigned int rounds, bool more);
 
 #endif

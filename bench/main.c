@@ -136,10 +136,31 @@ static unsigned int turn_count(enum turn_kind kind)
 	return kind == TURN_CONNECT ? settings.connections : settings.connections * 50;
 }
 
-static bool wanted(const struct row *row)
+static bool asked_for(const char *key)
 {
-	return !settings.only || !strcmp(row->key, row->base ? row->base : "") ||
-	       strstr(settings.only, row->key);
+	size_t length = strlen(key);
+	const char *at = settings.only;
+
+	while (at && *at) {
+		size_t word = strcspn(at, ",");
+
+		if (word == length && !strncmp(at, key, length))
+			return true;
+		at += word + (at[word] == ',');
+	}
+	return !settings.only;
+}
+
+/* Whether a row is asked for, or is one that such a row is compared with. */
+static bool wanted(const struct row *rows, size_t count, const struct row *row)
+{
+	bool needed = asked_for(row->key);
+
+	for (size_t i = 0; !needed && i < count; i++)
+		if (asked_for(rows[i].key))
+			needed = !strcmp(rows[i].base, row->key) ||
+				 (rows[i].below && !strcmp(rows[i].below, row->key));
+	return needed;
 }
 
 static void row_measure(struct row *row, struct worker *worker, unsigned int round)
@@ -173,31 +194,30 @@ static void connects_measure(void)
 		bool used = false;
 
 		for (size_t i = 0; i < COUNT(connects); i++)
-			used = used || (connects[i].place == place && wanted(&connects[i]));
+			used = used || (connects[i].place == place &&
+					wanted(connects, COUNT(connects), &connects[i]));
 		progress("places", place + 1, PLACES);
 		snprintf(cgroup, sizeof(cgroup), "%s/%zu", settings.cgroup, place);
-		if (!used)
-			snprintf(missing[place], sizeof(missing[place]), "not asked for");
-		else if (worker_start(&workers[place], cgroup, settings.mount, &recipes[place], true,
-				      settings.cpu, missing[place], sizeof(missing[place])) &&
-			 place != NFT)
+		if (used &&
+		    worker_start(&workers[place], cgroup, settings.mount, &recipes[place], true,
+				 settings.cpu, missing[place], sizeof(missing[place])) &&
+		    place != NFT)
 			die("a place", missing[place]);
 	}
 	for (size_t i = 0; i < COUNT(connects); i++) {
 		struct row *row = &connects[i];
 
+		row->skipped = !wanted(connects, COUNT(connects), row);
 		if (missing[row->place][0])
 			row->missing = missing[row->place];
-		else if (!wanted(row))
-			row->missing = "not asked for";
-		else
+		else if (!row->skipped)
 			warm_up(row, &workers[row->place]);
 	}
 	for (unsigned int round = 0; round < settings.rounds; round++) {
 		for (size_t i = 0; i < COUNT(connects); i++) {
 			struct row *row = &connects[(i + round) % COUNT(connects)];
 
-			if (!row->missing)
+			if (!row->missing && !row->skipped)
 				row_measure(row, &workers[row->place], round);
 		}
 		progress("connects", round + 1, settings.rounds);
@@ -221,7 +241,7 @@ static void options_round(struct worker workers[STAGES], unsigned int round, boo
 		for (size_t j = 0; j < COUNT(options); j++) {
 			struct row *row = &options[(j + round) % COUNT(options)];
 
-			if (row->place != stage || row->missing)
+			if (row->place != stage || row->skipped)
 				continue;
 			warm_up(row, &workers[stage]);
 			if (!warm)
@@ -245,9 +265,8 @@ static void options_measure(void)
 	bool any = false;
 
 	for (size_t i = 0; i < COUNT(options); i++) {
-		if (!wanted(&options[i]))
-			options[i].missing = "not asked for";
-		any = any || (!options[i].missing && options[i].place != ABSENT);
+		options[i].skipped = !wanted(options, COUNT(options), &options[i]);
+		any = any || !options[i].skipped;
 	}
 	for (size_t i = 0; any && i < STAGES; i++) {
 		snprintf(cgroup, sizeof(cgroup), "%s/o%zu", settings.cgroup, i);
@@ -292,9 +311,8 @@ static void report(void)
 		       "  \"rounds\": %u,\n  \"connections\": %u,\n  \"rows\": [",
 		       kernel.release, processor(), sysconf(_SC_NPROCESSORS_ONLN),
 		       settings.rounds, settings.connections);
-		report_json(connects, COUNT(connects), settings.rounds);
-		printf(",");
-		report_json(options, COUNT(options), settings.rounds);
+		report_json(options, COUNT(options), settings.rounds,
+			    report_json(connects, COUNT(connects), settings.rounds, false));
 		printf("\n  ]\n}\n");
 		return;
 	}
@@ -374,7 +392,8 @@ int main(int argc, char **argv)
 		die("cgroups", message.text);
 	/* The last CPU that we may use: the first one has the interrupts on most hosts. */
 	for (int i = 0; settings.cpu < 0 && i < CPU_SETSIZE; i++)
-		if (!sched_getaffinity(0, sizeof(cpus), &cpus) && CPU_ISSET(CPU_SETSIZE - 1 - i, &cpus))
+		if (!sched_getaffinity(0, sizeof(cpus), &cpus) &&
+		    CPU_ISSET(CPU_SETSIZE - 1 - i, &cpus))
 			settings.cpu = CPU_SETSIZE - 1 - i;
 	signal(SIGPIPE, SIG_IGN);
 	snprintf(settings.cgroup, sizeof(settings.cgroup), "/waybill-bench-%d", getpid());

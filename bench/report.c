@@ -32,7 +32,7 @@ double row_median(const struct row *row, unsigned int rounds)
 static const struct row *row_of(const struct row *rows, size_t count, const char *key)
 {
 	for (size_t i = 0; key && i < count; i++)
-		if (!strcmp(rows[i].key, key) && !rows[i].missing)
+		if (!strcmp(rows[i].key, key) && !rows[i].missing && !rows[i].skipped)
 			return &rows[i];
 	return NULL;
 }
@@ -74,6 +74,8 @@ void report_table(const struct row *rows, size_t count, unsigned int rounds)
 		int reached = met(rows, count, row, rounds);
 		struct ratio ratio;
 
+		if (row->skipped)
+			continue;
 		if (strcmp(group, row->group)) {
 			group = row->group;
 			printf("\n%-58s %9s %6s %13s\n", group, "ns", "ratio", "middle half");
@@ -108,15 +110,18 @@ static void json_text(const char *key, const char *text)
 	printf("\"");
 }
 
-/* The rows of a JSON array, without what is around them. */
-void report_json(const struct row *rows, size_t count, unsigned int rounds)
+/* Rows of a JSON array, without what is around them. Returns whether there was one. */
+bool report_json(const struct row *rows, size_t count, unsigned int rounds, bool more)
 {
 	for (size_t i = 0; i < count; i++) {
 		const struct row *row = &rows[i], *base = row_of(rows, count, row->base);
 		int reached = met(rows, count, row, rounds);
 		struct ratio ratio;
 
-		printf("%s\n    { ", i ? "," : "");
+		if (row->skipped)
+			continue;
+		printf("%s\n    { ", more ? "," : "");
+		more = true;
 		json_text("key", row->key);
 		printf(", ");
 		json_text("group", row->group);
@@ -139,4 +144,5 @@ void report_json(const struct row *rows, size_t count, unsigned int rounds)
 			       reached ? "true" : "false");
 		printf(" }");
 	}
+	return more;
 }

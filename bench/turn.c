@@ -10,6 +10,7 @@
 #include <waybill/abi.h>
 
 #define SO_ORIGINAL_DST 80
+#define RUNS 10
 
 static double now(void)
 {
@@ -78,40 +79,57 @@ static int turn_connect(struct place *place, const struct turn *turn, double *na
 	return error;
 }
 
+/*
+ * Calls that never wait: what makes one slower than another is somebody else on the CPU, so the
+ * fastest of a few runs counts.
+ */
+static int calls(int (*call)(const struct turn *, int), const struct turn *turn, int descriptor,
+		 double *nanoseconds)
+{
+	unsigned int count = turn->count / RUNS + 1;
+	int error = 0;
+
+	*nanoseconds = 0;
+	for (int run = 0; !error && run < RUNS; run++) {
+		double begin = now(), each;
+
+		for (unsigned int i = 0; !error && i < count; i++)
+			if (call(turn, descriptor))
+				error = -errno;
+		each = (now() - begin) / count;
+		if (!run || each < *nanoseconds)
+			*nanoseconds = each;
+	}
+	return error;
+}
+
+static int call_query(const struct turn *turn, int descriptor)
+{
+	return ask(descriptor, turn->query);
+}
+
+static int call_option(const struct turn *turn, int descriptor)
+{
+	int value = 1;
+	socklen_t size = sizeof(value);
+
+	if (turn->kind == TURN_GET)
+		return getsockopt(descriptor, SOL_SOCKET, SO_ERROR, &value, &size);
+	return setsockopt(descriptor, IPPROTO_TCP, TCP_NODELAY, &value, size);
+}
+
 static int turn_query(struct place *place, const struct turn *turn, double *nanoseconds)
 {
 	struct linger reset = { .l_onoff = 1 };
 	int client, accepted, error;
-	double begin;
 
 	error = connect_one(place, turn->query, &client, &accepted);
-	begin = now();
-	for (unsigned int i = 0; !error && i < turn->count; i++)
-		if (ask(accepted, turn->query))
-			error = -errno;
-	*nanoseconds = (now() - begin) / turn->count;
+	if (!error)
+		error = calls(call_query, turn, accepted, nanoseconds);
 	setsockopt(client, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
 	close(client);
 	if (accepted >= 0)
 		close(accepted);
-	return error;
-}
-
-static int turn_option(struct place *place, const struct turn *turn, double *nanoseconds)
-{
-	int descriptor = turn->inside ? place->inside : place->outside, error = 0;
-	double begin = now();
-
-	for (unsigned int i = 0; !error && i < turn->count; i++) {
-		int value = 1;
-		socklen_t size = sizeof(value);
-
-		if (turn->kind == TURN_GET ?
-			    getsockopt(descriptor, SOL_SOCKET, SO_ERROR, &value, &size) :
-			    setsockopt(descriptor, IPPROTO_TCP, TCP_NODELAY, &value, size))
-			error = -errno;
-	}
-	*nanoseconds = (now() - begin) / turn->count;
 	return error;
 }
 
@@ -129,7 +147,8 @@ void turn_take(struct place *place, const struct turn *turn, struct turn_result 
 		break;
 	case TURN_GET:
 	case TURN_SET:
-		error = turn_option(place, turn, &result->nanoseconds);
+		error = calls(call_option, turn, turn->inside ? place->inside : place->outside,
+			      &result->nanoseconds);
 		break;
 	case TURN_ATTACH:
 		error = place_attach(place, result->error, sizeof(result->error));

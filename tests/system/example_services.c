@@ -145,10 +145,7 @@ int main(int argc, char **argv)
 	for (int i = 0; i < 2; i++)
 		start_service(&world, i, argv[1 + i], family);
 	as_root(&world);
-	listener = socket_of(family == V6 ? V6 : V4, 0);
-	EXPECT(!bind(listener, (void *)&address,
-		     address_of(family == V6 ? V6 : V4, SERVER_PORT, &address)));
-	EXPECT(!listen(listener, 16));
+	listener = server_listener(family == V6 ? V6 : V4, SERVER_PORT);
 
 	for (int round = 1; round <= 3; round++) {
 		as_application(&world);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * A socket that was disconnected (connect to AF_UNSPEC) is not connected, and one that then was
- * connected directly was not redirected: ENOTCONN and ENOENT, on sockets that a service had
- * accepted as on its onward sockets.
+ * option_after_disconnect onward|accepted: a socket that was disconnected (connect to AF_UNSPEC)
+ * is not connected, and one that then was connected directly was not redirected: ENOTCONN and
+ * ENOENT, on a service's onward socket, and on one that it had accepted.
  */
 #include "records_tools.h"
 
@@ -23,10 +23,9 @@ static void expect_all(int descriptor, int wanted, const char *what)
 
 int main(int argc, char **argv)
 {
-	struct sockaddr_storage address;
 	struct leg leg[2];
 	struct world world;
-	int listener[2], server;
+	int listener[2];
 
 	world_begin(&world, "option_after_disconnect");
 	world_up(&world);
@@ -34,9 +33,7 @@ int main(int argc, char **argv)
 	for (int i = 0; i < 2; i++)
 		listener[i] = listener_of(&world, i, V4, false);
 	as_root(&world);
-	server = socket_of(V4, 0);
-	EXPECT(!bind(server, (void *)&address, address_of(V4, OTHER_PORT, &address)));
-	EXPECT(!listen(server, 128));
+	server_listener(V4, OTHER_PORT);
 	redirect_chain(&world, 2, listener, V4, leg);
 
 	as_service(&world, 0);

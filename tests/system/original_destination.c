@@ -101,7 +101,8 @@ static void expect_original(struct world *world, enum family family, bool any,
 	} else {
 		/* The other level is not for this family. */
 		ask(leg.accepted, &answer);
-		EXPECT_RESULT(answer.result[family != V6], plain[family == V6 ? 7 : 3].result[family != V6]);
+		EXPECT_RESULT(answer.result[family != V6],
+			      plain[family == V6 ? 7 : 3].result[family != V6]);
 	}
 	size = length = sizeof(struct sockaddr_in) + (family == V6 ? 12 : 0);
 	EXPECT_RESULT(query(leg.accepted, WAYBILL_ORIGINAL_DESTINATION, &told, &size), 0);
@@ -117,20 +118,14 @@ static void expect_original(struct world *world, enum family family, bool any,
 int main(void)
 {
 	struct answer without[KINDS], with[KINDS];
-	struct sockaddr_storage address;
 	struct world world;
 	int other[2];
 
 	world_begin(&world, "original_destination");
 	world.by_user = true; /* so that the hooks sit on every socket of the test */
 	as_service(&world, 0);
-	for (enum family family = V4; family <= V6; family++) {
-		socklen_t length = address_of(family, OTHER_PORT, &address);
-
-		other[family] = socket_of(family, 0);
-		EXPECT(!bind(other[family], (void *)&address, length));
-		EXPECT(!listen(other[family], 128));
-	}
+	for (enum family family = V4; family <= V6; family++)
+		other[family] = server_listener(family, OTHER_PORT);
 	ask_all(without, other);
 	for (int i = 0; i < KINDS; i++)
 		EXPECT(without[i].result[0] < 0 && without[i].result[1] < 0);

@@ -6,8 +6,6 @@
  */
 #include "records_tools.h"
 
-#include <time.h>
-
 #include "../../record/records.h"
 
 static uint32_t key_of(const unsigned char *records)
@@ -35,7 +33,7 @@ int main(void)
 
 	world_begin(&world, "records_keys");
 	world_up(&world);
-	policy_limited(&world, 1, "records_expire: 2s");
+	policy_limited(&world, 1, "records_expire: 1h");
 	listener = listener_of(&world, 0, V4, false);
 	redirect_application(&world, 0, listener, V4, &leg);
 	onward = socket_of(V4, 0);
@@ -59,20 +57,30 @@ int main(void)
 	EXPECT_RESULT(rotate(&world, &id), -EBUSY);
 	as_service(&world, 0);
 	EXPECT_RESULT(set_records(onward, first, size), 0);
+	EXPECT_RESULT(set_records(onward, second, size), 0);
 	EXPECT(records_of(leg.accepted, last) == size && key_of(last) == id);
 
-	sleep(2);
-	usleep(200000);
+	/* The expiry is that of the policy in force. */
+	as_root(&world);
+	policy_limited(&world, 1, "records_expire: 1s");
+	usleep(1100000);
+	as_service(&world, 0);
 	EXPECT_RESULT(set_records(onward, first, size), -EKEYEXPIRED);
 	EXPECT_RESULT(rotate(&world, &id), 0);
 	as_service(&world, 0);
 	EXPECT_RESULT(set_records(onward, first, size), -EBADMSG);
 	EXPECT_RESULT(set_records(onward, second, size), -EKEYEXPIRED);
+	EXPECT_RESULT(state_of(onward), WAYBILL_REDIRECTED_BY_SELF);
+
+	as_root(&world);
+	policy_limited(&world, 1, "records_expire: 1h");
+	as_service(&world, 0);
 	EXPECT(records_of(leg.accepted, last) == size && key_of(last) == id);
 	EXPECT_RESULT(set_records(onward, last, size), 0);
-	EXPECT(counted(&world, COUNT_RECORDS_BAD) == 2);
+	EXPECT_RESULT(set_records(onward, first, size), -EBADMSG);
+	EXPECT(counted(&world, COUNT_RECORDS_BAD) == 3);
 	EXPECT(counted(&world, COUNT_RECORDS_EXPIRED) == 2);
-	EXPECT(counted(&world, COUNT_RECORDS_SET) == 4);
+	EXPECT(counted(&world, COUNT_RECORDS_SET) == 5);
 	as_root(&world);
 	world_end(&world);
 }

@@ -135,8 +135,7 @@ int main(int argc, char **argv)
 	enum family family = argc > 1 && !strcmp(argv[1], "v6")	    ? V6 :
 			     argc > 1 && !strcmp(argv[1], "mapped") ? MAPPED :
 								      V4;
-	struct sockaddr_storage address;
-	int listener[2], server;
+	int listener[2];
 	struct world world;
 
 	world_begin(&world, "records_reuse");
@@ -145,9 +144,7 @@ int main(int argc, char **argv)
 	for (int i = 0; i < 2; i++)
 		listener[i] = listener_of(&world, i, family == V6 ? V6 : V4, false);
 	as_root(&world);
-	server = socket_of(family, 0);
-	EXPECT(!bind(server, (void *)&address, address_of(family, OTHER_PORT, &address)));
-	EXPECT(!listen(server, 128));
+	server_listener(family, OTHER_PORT);
 	client_starts_anew(&world, listener[0], family);
 	onward_starts_anew(&world, listener, family);
 	as_root(&world);

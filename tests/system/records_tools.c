@@ -98,6 +98,19 @@ int listener_of(struct world *world, int i, enum family family, bool any)
 	return descriptor;
 }
 
+int server_listener(enum family family, uint16_t port)
+{
+	struct sockaddr_storage address;
+	socklen_t length = address_of(family, port, &address);
+	int descriptor = socket_of(family, 0), error;
+
+	/* The kernel finishes adding an IPv6 address a moment later. */
+	for (int try = 0; (error = bind(descriptor, (void *)&address, length)) && try < 200; try++)
+		usleep(10000);
+	EXPECT(!error && !listen(descriptor, 128), "%s", strerror(errno));
+	return descriptor;
+}
+
 int accept_from(int listener)
 {
 	struct pollfd wait = { .fd = listener, .events = POLLIN };

@@ -23,6 +23,8 @@ uint64_t counted(struct world *world, enum counter which);
 
 /* The listener of service i for a family, on its loopback address or (any) on all of them. */
 int listener_of(struct world *world, int i, enum family family, bool any);
+/* A listener of whoever the test is, at the server's address. */
+int server_listener(enum family family, uint16_t port);
 /* Accepts within two seconds. */
 int accept_from(int listener);
 /* 0 or a negative errno. */
