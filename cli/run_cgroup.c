@@ -162,7 +162,7 @@ int run_cgroup_make(struct run_cgroup *cgroup, struct message *message)
 	mount = strlen(cgroup->directory);
 	sprintf(cgroup->directory + mount, "/" PREFIX "%d", getpid());
 	cgroup->path = cgroup->directory + mount;
-	if (mkdir(cgroup->directory, 0755))
+	if (mkdir(cgroup->directory, 0700))
 		return say(message, -errno, cgroup->directory,
 			   errno == EEXIST ? "an earlier run left it: waybill down removes it"
 					   : "is cgroup2 mounted for writing?");

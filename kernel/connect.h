@@ -57,8 +57,12 @@ static __always_inline int service_endpoint(const struct policy_service *service
 static __always_inline int service_listens(struct walk *walk, const struct policy_service *service,
 					   __u32 slot)
 {
+	struct bpf_sock *sk = walk->ctx->sk;
 	struct waybill_address endpoint;
 
+	/* A socket bound to another device does not reach loopback: it would hang, not fail. */
+	if (!sk || (sk->bound_dev_if && sk->bound_dev_if != LOOPBACK_IFINDEX))
+		return 0;
 	return service_endpoint(service, walk->to.destination.family, &endpoint) &&
 	       services_of_listener(walk->ctx, walk->image, walk->header, &endpoint) >>
 			       (slot & 63) & 1;
@@ -157,14 +161,20 @@ static __always_inline __u64 services_in(const void *image, const struct policy_
 	return walk.seen;
 }
 
-/* Whether the destination is where a service itself listens. */
+/*
+ * Whether the destination is where a service itself listens. Only on loopback: a listener on every
+ * address is found for any destination, be it another host's.
+ */
 static __always_inline int is_endpoint(struct bpf_sock_addr *ctx, const void *image,
 				       const struct policy_header *header,
 				       const struct waybill_address *remote)
 {
-	if (!policy_hash_find(image, &header->endpoints, 1 + bpf_ntohs(remote->port)))
+	const struct policy_cell *cell;
+
+	cell = policy_hash_find(image, &header->endpoints, 1 + bpf_ntohs(remote->port));
+	if (!cell || !address_is_loopback((const __u32 *)remote->address))
 		return 0;
-	return services_of_listener(ctx, image, header, remote) != 0;
+	return services_of_listener(ctx, image, header, remote) >> (cell->value & 63) & 1;
 }
 
 static __always_inline __u32 *share_of(__u32 uid)
@@ -283,14 +293,17 @@ static __always_inline struct history *history_presume(struct bpf_sock_addr *ctx
 static __always_inline __u32 scope_of(struct bpf_sock_addr *ctx,
 				      const struct waybill_address *address)
 {
-	struct bpf_sock_addr_kern *kernel;
+	struct bpf_sock_addr_kern *kernel = 0;
 	struct sockaddr_in6 *given;
 	__u32 scope = 0;
 
 	if ((*(const __u32 *)address->address & bpf_htonl(0xffc00000)) != bpf_htonl(0xfe800000))
 		return 0;
-	if (bpf_cast_to_kern_ctx) {
+	/* The length first: what a short address does not have is left over from something else. */
+	if (bpf_cast_to_kern_ctx && bpf_core_field_exists(kernel->uaddrlen)) {
 		kernel = bpf_cast_to_kern_ctx(ctx);
+		if (kernel->uaddrlen < SOCKADDR_IN6_SIZE)
+			return 0;
 		given = kernel->uaddr;
 		bpf_core_read(&scope, sizeof(scope), &given->sin6_scope_id);
 	}
@@ -326,6 +339,29 @@ static __always_inline void connecting_fill(struct bpf_sock_addr *ctx, struct co
 	service_endpoint(service, walk->to.destination.family, &state->target);
 }
 
+/*
+ * A source route or a routing header takes packets elsewhere, whatever their destination: what is
+ * redirected would leave the host instead of reaching the service.
+ */
+static __always_inline int has_source_route(struct bpf_sock *sk)
+{
+	struct inet_sock *inet = (struct inet_sock *)bpf_skc_to_tcp_sock(sk);
+	struct ip_options_rcu *v4;
+	struct ipv6_txoptions *v6;
+	struct ipv6_pinfo *pinet6;
+
+	if (!inet)
+		return 0;
+	v4 = inet->inet_opt;
+	if (v4 && v4->opt.srr)
+		return 1;
+	pinet6 = inet->pinet6;
+	if (!pinet6)
+		return 0;
+	v6 = pinet6->opt;
+	return v6 && v6->srcrt;
+}
+
 static __always_inline int is_subflow_of_established(struct bpf_sock *sk)
 {
 	struct mptcp_sock *parent = bpf_skc_to_mptcp_sock(sk);
@@ -354,17 +390,19 @@ static __always_inline int connect_redirect(struct bpf_sock_addr *ctx, int v6)
 	walk.header = policy_line(walk.image, 0);
 	if (!walk.header)
 		return ALLOW;
+	/* The kernel adds subflows to MPTCP connections that have been decided on. */
+	if (is_subflow_of_established(sk))
+		return ALLOW;
 	remote_read(ctx, v6, &walk.to.destination);
 	remote_resolve(sk, &walk.to.destination);
 	state = socket_storage(&connects, sk, 0, 0);
-	if (state) {
-		/* A further subflow of an MPTCP connection that is redirected goes the same way. */
-		if (state->target.family && is_subflow_of_established(sk) &&
-		    state->target.port == walk.to.destination.port &&
-		    address_equal(state->target.address, walk.to.destination.address))
-			return ALLOW;
-		/* What an earlier connect of this socket left says nothing of this one. */
+	/* What an earlier connect of this socket left says nothing of this one. */
+	if (state)
 		state->target.family = 0;
+	/* A socket that was accepted, disconnected, and is a client now: its records are of then. */
+	if (socket_storage(&accepts, sk, 0, 0)) {
+		socket_storage_delete(&accepts, sk);
+		socket_storage_delete(&histories, sk);
 	}
 	history = socket_storage(&histories, sk, 0, 0);
 	if (history && history->used) {
@@ -436,6 +474,11 @@ static __always_inline int connect_redirect(struct bpf_sock_addr *ctx, int v6)
 		count(COUNT_HOP_LIMIT);
 		event_report(DECISION_HOP_LIMIT, 0, service, filter, &walk.to);
 		return refuse(ELOOP);
+	}
+	if (has_source_route(sk)) {
+		count(COUNT_SOURCE_ROUTE);
+		event_report(DECISION_SOURCE_ROUTE, 0, service, filter, &walk.to);
+		return refuse(ECONNREFUSED);
 	}
 	share = share_of((__u32)bpf_get_current_uid_gid());
 	if (share && *share >= (history || presumed ? HANDOFF_HISTORY_SHARE : HANDOFF_SHARE)) {

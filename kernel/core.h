@@ -42,6 +42,9 @@
 #define REFUSE 0
 #define ALLOW 1
 
+#define LOOPBACK_IFINDEX 1
+#define SOCKADDR_IN6_SIZE 28
+
 #define SECOND 1000000000ULL
 
 /* Bounded loops stay loops: unrolled they would be too much for the verifier, or the compiler. */
@@ -107,6 +110,30 @@ struct sockaddr_in6 {
 
 struct bpf_sock_addr_kern {
 	struct sockaddr_in6 *uaddr;
+	__u32 uaddrlen; /* from 6.7 on */
+};
+
+struct ip_options {
+	unsigned char srr;
+};
+
+struct ip_options_rcu {
+	struct ip_options opt;
+};
+
+struct ipv6_rt_hdr;
+
+struct ipv6_txoptions {
+	struct ipv6_rt_hdr *srcrt;
+};
+
+struct ipv6_pinfo {
+	struct ipv6_txoptions *opt;
+};
+
+struct inet_sock {
+	struct ip_options_rcu *inet_opt;
+	struct ipv6_pinfo *pinet6;
 };
 
 struct tcp_sock;
@@ -133,6 +160,13 @@ extern void *bpf_cast_to_kern_ctx(void *context) __ksym __weak;
 static __always_inline int address_is_mapped(const __u32 a[4])
 {
 	return a[0] == 0 && a[1] == 0 && a[2] == bpf_htonl(0xffff);
+}
+
+static __always_inline int address_is_loopback(const __u32 a[4])
+{
+	if (address_is_mapped(a))
+		return (a[3] & bpf_htonl(0xff000000)) == bpf_htonl(0x7f000000);
+	return a[0] == 0 && a[1] == 0 && a[2] == 0 && a[3] == bpf_htonl(1);
 }
 
 /* Sets 16 bytes to the v4-mapped form of an IPv4 address in network byte order. */

@@ -59,32 +59,41 @@ static __always_inline void handoff_publish(struct bpf_sock_ops *ctx, struct bpf
 	struct accepted record = {}, *stale;
 	struct handoff_key key;
 	struct history *history;
-	__u32 *share;
+	__u32 *share, limit = HANDOFF_SHARE;
 
 	if (!state || !state->target.family)
 		return;
 	handoff_key_fill(ctx, &key, 1);
+	/* Another program may have sent it elsewhere since: then it is none of ours. */
+	if (key.server_port != bpf_ntohs(state->target.port) ||
+	    !address_equal(key.server, state->target.address))
+		return;
 	record.hop = state->hop;
 	record.issued = state->hop.time;
 	record.hop_count = state->hop_count;
 	record.context_size = state->context_size;
 	history = socket_storage(&histories, sk, 0, 0);
-	if (history && history->length && !history->used && state->hop_count > 1) {
-		record.history = 1;
-		if (bpf_map_update_elem(&handoff_histories, &key, history, BPF_ANY))
-			goto lost;
-	}
 	stale = bpf_map_lookup_elem(&handoffs, &key);
 	if (stale)
 		handoff_delete(&key, stale->hop.client.uid);
+	if (history && history->length && !history->used && state->hop_count > 1)
+		record.history = 1;
+	/* Counted before it is published: connect() may have been asked long before the SYN leaves. */
+	if (record.history)
+		limit = HANDOFF_HISTORY_SHARE;
+	share = share_of(record.hop.client.uid);
+	if (!share)
+		return;
+	if (__sync_fetch_and_add(share, 1) >= limit)
+		goto lost;
+	if (record.history && bpf_map_update_elem(&handoff_histories, &key, history, BPF_ANY))
+		goto lost;
 	if (bpf_map_update_elem(&handoffs, &key, &record, BPF_ANY))
 		goto lost;
-	share = share_of(record.hop.client.uid);
-	if (share)
-		__sync_fetch_and_add(share, 1);
 	bpf_sock_ops_cb_flags_set(ctx, ctx->bpf_sock_ops_cb_flags | BPF_SOCK_OPS_STATE_CB_FLAG);
 	return;
 lost:
+	__sync_fetch_and_add(share, -1);
 	bpf_map_delete_elem(&handoff_histories, &key);
 	count(COUNT_HANDOFF_LOST);
 }

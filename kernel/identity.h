@@ -81,7 +81,7 @@ static __always_inline void place_of_cgroup(const void *image, const struct poli
 
 	place_none(header, place);
 	/* A socket's cgroup has only so many ancestors to read. */
-	if (cgroup)
+	if (cgroup && cgroup->level < CGROUP_LEVELS - 1)
 		walk.levels &= (2ULL << (cgroup->level & 31)) - 1;
 	if (walk.levels)
 		bpf_loop(CGROUP_LEVELS, place_of_level, &walk, 0);
@@ -130,6 +130,27 @@ static __always_inline __u64 services_of_current(const void *image,
 }
 
 /*
+ * Whether our hooks run for a socket: one made outside of the instance's cgroup would be handed
+ * no records, whoever made it.
+ */
+static __always_inline int is_ours(struct cgroup *cgroup)
+{
+	struct control *settings = control_get();
+	struct cgroup *ancestor = 0;
+	__u32 level;
+
+	if (!settings || !cgroup)
+		return 0;
+	level = settings->cgroup_level;
+	if (!level || level == CGROUP_LEVEL_UNKNOWN)
+		return 1;
+	if ((__u32)cgroup->level < level)
+		return 0;
+	bpf_core_read(&ancestor, sizeof(ancestor), &cgroup->ancestors[level & (CGROUP_LEVELS - 1)]);
+	return ancestor && BPF_CORE_READ(ancestor, kn, id) == settings->cgroup;
+}
+
+/*
  * The services that the listener at an address belongs to; 0 if nobody listens there, or nobody
  * who is a service. ctx is that of a connect hook: its socket's namespace is where we look.
  */
@@ -163,7 +184,7 @@ services_of_listener(struct bpf_sock_addr *ctx, const void *image,
 		/* A subflow is the kernel's; the program that listens owns its parent. */
 		parent = bpf_skc_to_mptcp_sock(listener);
 		sk = parent ? (struct sock *)parent : (struct sock *)bpf_skc_to_tcp_sock(listener);
-		if (sk) {
+		if (sk && is_ours(sk->sk_cgrp_data.cgroup)) {
 			place_of_cgroup(image, header, sk->sk_cgrp_data.cgroup, &place);
 			services = services_of(image, header, sk->sk_uid.val, &place);
 		}

@@ -194,4 +194,10 @@ static __always_inline void count(__u32 counter)
 			  bpf_sk_storage_get(map, sk, value, flags);                               \
 	})
 
+#define socket_storage_delete(map, sk)                                                             \
+	({                                                                                         \
+		struct mptcp_sock *parent_ = bpf_skc_to_mptcp_sock(sk);                            \
+		parent_ ? bpf_sk_storage_delete(map, parent_) : bpf_sk_storage_delete(map, sk);    \
+	})
+
 #endif

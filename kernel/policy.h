@@ -76,6 +76,7 @@ struct policy_header {
 	struct policy_hash ids;	      /* service id -> value: its slot */
 	struct policy_hash endpoints; /* 1 + TCP port, host byte order -> value: a slot with it */
 	__u32 source_line;	      /* path of the policy file, zero-terminated, for people */
+	__u32 last_context;	      /* the last number given to a context; none is given twice */
 };
 
 /* A service's slot is its place in the order of weights: 0 sees connections first. */

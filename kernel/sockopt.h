@@ -133,11 +133,13 @@ static __always_inline int records_get(struct bpf_sockopt *ctx, struct accepted 
 }
 
 /*
- * Which of the hops is the caller's? Sets *state, and returns the context of that hop, or of the
- * last one if the caller has no service: then it was given the socket by the one that accepted it.
+ * Which of the hops is the caller's? Sets *state, and returns the context of that hop. A caller that
+ * is no service was given an accepted socket by the one that accepted it, and is taken for it; on
+ * an onward socket, whose last hop may be another service's, it is told nothing.
  */
 static __always_inline __u32 context_of_caller(const struct records_hop *last,
-					       const struct history *history, __u32 *state)
+					       const struct history *history, int is_accepted,
+					       __u32 *state)
 {
 	const void *image = policy_in_force();
 	const struct policy_header *header = image ? policy_line(image, 0) : 0;
@@ -145,9 +147,10 @@ static __always_inline __u32 context_of_caller(const struct records_hop *last,
 	__u64 services = header ? services_of_current(image, header) : 0;
 	__u32 i, context = 0;
 
-	*state = WAYBILL_REDIRECTED_BY_SELF;
+	*state = is_accepted ? WAYBILL_REDIRECTED_BY_SELF : WAYBILL_REDIRECTED_BY_OTHER;
 	if (!services)
-		return last ? last->context : 0;
+		return is_accepted ? last->context : 0;
+	*state = WAYBILL_REDIRECTED_BY_SELF;
 	if (last) {
 		cell = policy_hash_find(image, &header->ids, last->service);
 		if (cell && services >> (cell->value & 63) & 1)
@@ -168,10 +171,10 @@ static __always_inline __u32 context_of_caller(const struct records_hop *last,
 }
 
 static __always_inline int context_get(struct bpf_sockopt *ctx, const struct records_hop *last,
-				       const struct history *history)
+				       const struct history *history, int is_accepted)
 {
 	void *out = ctx->optval, *end = ctx->optval_end, *at;
-	__u32 state, i, size, number = context_of_caller(last, history, &state);
+	__u32 state, i, size, number = context_of_caller(last, history, is_accepted, &state);
 	struct context *context;
 
 	if (state == WAYBILL_REDIRECTED_BY_OTHER)
@@ -205,7 +208,8 @@ static __always_inline int context_get(struct bpf_sockopt *ctx, const struct rec
 
 /* last: the hop of an accepted socket, or of an onward socket that was redirected; or NULL. */
 static __always_inline int info_get(struct bpf_sockopt *ctx, const struct records_hop *last,
-				    const struct history *history, __u32 hop_count)
+				    const struct history *history, int is_accepted,
+				    __u32 hop_count)
 {
 	struct waybill_info *info = ctx->optval;
 	const struct records_hop *hop = last;
@@ -217,7 +221,7 @@ static __always_inline int info_get(struct bpf_sockopt *ctx, const struct record
 	if ((void *)(info + 1) > ctx->optval_end)
 		return sockopt_fail(ERANGE);
 	__builtin_memset(info, 0, sizeof(*info));
-	number = context_of_caller(last, history, &state);
+	number = context_of_caller(last, history, is_accepted, &state);
 	if (!hop && history) {
 		/* Records that were set, and no hop since: the last of them speaks. */
 		__u32 offset = history->summary.last_hop;
@@ -264,8 +268,9 @@ static __always_inline int destination_get(struct bpf_sockopt *ctx,
 		__u32 scope_id;
 	} *v6 = ctx->optval;
 
+	/* netfilter's option has no size query. */
 	if (as_v6) {
-		if (ctx->optval == ctx->optval_end)
+		if (ctx->optval == ctx->optval_end && too_small != EINVAL)
 			return sockopt_answer(ctx, sizeof(*v6));
 		if ((void *)(v6 + 1) > ctx->optval_end)
 			return sockopt_fail(too_small);
@@ -276,7 +281,7 @@ static __always_inline int destination_get(struct bpf_sockopt *ctx,
 		v6->scope_id = destination->scope_id;
 		return sockopt_answer(ctx, sizeof(*v6));
 	}
-	if (ctx->optval == ctx->optval_end)
+	if (ctx->optval == ctx->optval_end && too_small != EINVAL)
 		return sockopt_answer(ctx, sizeof(*v4));
 	if ((void *)(v4 + 1) > ctx->optval_end)
 		return sockopt_fail(too_small);
@@ -299,12 +304,22 @@ static __always_inline int option_get(struct bpf_sockopt *ctx)
 	__u32 hop_count;
 	int v6;
 
-	if (ctx->level != SOL_WAYBILL && !original)
+	if (ctx->level != SOL_WAYBILL && !original) {
+		/* Kernels before 6.5 fail with EFAULT if a longer option is left as it is. */
+		if (ctx->optlen > 4096)
+			ctx->optlen = 0;
 		return ALLOW;
+	}
 	sk = ctx->sk;
 	if (!sk || (sk->protocol != IPPROTO_TCP && sk->protocol != IPPROTO_MPTCP))
 		return ALLOW;
 	accepted = bpf_sk_storage_get(&accepts, sk, 0, 0);
+	/* Disconnected; one that the client has reset still knows who that was. */
+	if (accepted && sk->state == BPF_TCP_CLOSE && !sk->dst_port) {
+		if (original)
+			return ALLOW;
+		return sockopt_unknown(ctx, ENOTCONN);
+	}
 	if (original) {
 		if (!accepted)
 			return ALLOW;
@@ -317,7 +332,8 @@ static __always_inline int option_get(struct bpf_sockopt *ctx)
 	if (ctx->optname < WAYBILL_REDIRECT_RECORDS || ctx->optname > WAYBILL_ORIGINAL_DESTINATION)
 		return ALLOW;
 	history = bpf_sk_storage_get(&histories, sk, 0, 0);
-	if (history && !history->length)
+	if (history && (!history->length || (!accepted && history->used &&
+					     sk->state == BPF_TCP_CLOSE)))
 		history = 0;
 	if (accepted) {
 		if (accepted->history && !history)
@@ -346,8 +362,8 @@ static __always_inline int option_get(struct bpf_sockopt *ctx)
 		}
 	}
 	if (ctx->optname == WAYBILL_REDIRECT_CONTEXT)
-		return context_get(ctx, last, history);
-	return info_get(ctx, last, history, hop_count);
+		return context_get(ctx, last, history, accepted != 0);
+	return info_get(ctx, last, history, accepted != 0, hop_count);
 }
 
 /*
@@ -416,7 +432,7 @@ static long parts_walk_word(__u32 i, struct parts_walk *walk)
 
 /* Copies the parts of genuine records, and what is to be known of them. Returns 0 or an errno. */
 static __always_inline int records_store(struct bpf_sockopt *ctx, struct history *history,
-					 __u32 parts)
+					 __u32 parts, __u32 hop_count)
 {
 	void *in = ctx->optval + RECORDS_HEADER_SIZE, *end = ctx->optval_end, *at;
 	struct parts_walk walk = { .history = history };
@@ -434,7 +450,8 @@ static __always_inline int records_store(struct bpf_sockopt *ctx, struct history
 		history->parts[i] = *(__u64 *)at;
 	}
 	bpf_loop(parts / 8, parts_walk_word, &walk, 0);
-	if (walk.bad || history->summary.next_part != parts || !history->summary.hop_count ||
+	if (walk.bad || history->summary.next_part != parts || !hop_count ||
+	    history->summary.hop_count != hop_count ||
 	    history->summary.first_hop > sizeof(history->parts) - RECORDS_HOP_SIZE)
 		return EBADMSG;
 	first = (void *)history->parts + history->summary.first_hop;
@@ -473,7 +490,8 @@ static __always_inline int option_set(struct bpf_sockopt *ctx)
 	services = services_of_current(image, policy);
 	if (!services)
 		return records_refuse(EACCES);
-	if (sk->state != BPF_TCP_CLOSE)
+	/* An accepted socket keeps its own records for good, also when it has been disconnected. */
+	if (sk->state != BPF_TCP_CLOSE || bpf_sk_storage_get(&accepts, sk, 0, 0))
 		return sockopt_fail(EISCONN);
 	if (length > WAYBILL_RECORDS_MAX)
 		return records_refuse(EBADMSG);
@@ -491,7 +509,8 @@ static __always_inline int option_set(struct bpf_sockopt *ctx)
 		count(COUNT_NO_MEMORY);
 		return sockopt_fail(ENOMEM);
 	}
-	error = records_store(ctx, history, length - RECORDS_HEADER_SIZE - RECORDS_MAC_SIZE);
+	error = records_store(ctx, history, length - RECORDS_HEADER_SIZE - RECORDS_MAC_SIZE,
+			      header->hop_count);
 	if (error)
 		return records_refuse(error);
 	count(COUNT_RECORDS_SET);

@@ -10,6 +10,8 @@
 
 #define STATE_LAYOUT 1 /* of everything here: programs are upgraded in place only if it is equal */
 
+#define CGROUP_LEVEL_UNKNOWN (~0U)
+
 /* Settings that are not policy. One, written by platform/. */
 struct control {
 	__u32 layout;
@@ -17,6 +19,8 @@ struct control {
 	__u64 watch_until; /* CLOCK_BOOTTIME: programs report events until then; 0 for never */
 	__u64 netns;	   /* cookie of the namespace in which services' ports are theirs alone */
 	__u64 cgroup;	   /* id of the cgroup that the instance is attached to */
+	__u32 cgroup_level; /* its levels below the root; CGROUP_LEVEL_UNKNOWN in a cgroup namespace */
+	__u32 reserved2;
 	char cgroup_path[256]; /* of it, below the mount of cgroup2, for people */
 };
 
@@ -105,6 +109,7 @@ enum counter {
 	COUNT_RECORDS_FOREIGN,	/* EACCES */
 	COUNT_BIND_REFUSED,	/* somebody else tried to bind a service's port */
 	COUNT_EVENTS_LOST,	/* the event buffer was full */
+	COUNT_SOURCE_ROUTE,	/* connects refused: packets would not go where they are sent */
 	COUNTERS
 };
 
@@ -128,6 +133,7 @@ enum decision {
 	DECISION_FULL,	     /* too many connections of this user are under way */
 	DECISION_NO_MEMORY,
 	DECISION_BIND_REFUSED,
+	DECISION_SOURCE_ROUTE, /* the socket has a source route or a routing header */
 	DECISION_SEEN, /* a filter matches, but its service is in the records */
 };
 

@@ -15,7 +15,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#define ROOT_CGROUP 1 /* the id that the kernel gives to the root of the whole hierarchy */
 #define CONTEXT_GRACE (600ULL * 1000000000) /* kept after the policy that had it */
 
 /* The contexts that the kernel has, and which of them the new policy uses. */
@@ -53,8 +52,6 @@ static int contexts_read(struct contexts *contexts, struct message *message)
 		if (bpf_map_lookup_elem(map, &number, &contexts->entry[contexts->count].context))
 			continue;
 		contexts->count++;
-		if (number > contexts->last)
-			contexts->last = number;
 	}
 	return 0;
 }
@@ -296,16 +293,20 @@ static int option_cgroups(struct instance *instance, const struct policy *policy
 	return error;
 }
 
-static uint32_t generation_next(struct instance *instance)
+/* What goes on from one policy to the next. */
+static void policy_continue(struct instance *instance, uint32_t *generation, uint32_t *last_context)
 {
 	struct policy_image image;
-	uint32_t generation = 1;
 
+	*generation = 1;
+	*last_context = 0;
 	if (!instance_policy(instance, &image, NULL)) {
-		generation = ((const struct policy_header *)image.line)->generation + 1;
+		const struct policy_header *header = (const void *)image.line;
+
+		*generation = header->generation + 1;
+		*last_context = header->last_context;
 		free(image.line);
 	}
-	return generation;
 }
 
 static int swap(struct instance *instance, const struct policy *policy,
@@ -354,17 +355,20 @@ static int apply(struct instance *instance, const struct policy *policy, bool ch
 	clock_gettime(CLOCK_MONOTONIC, &begin);
 	error = cgroup_mount(mount, sizeof(mount), message);
 	target.cgroup_root = mount;
-	target.levels_unknown = !error && !cgroup_id(mount, &root) && root != ROOT_CGROUP;
+	target.levels_unknown = !error && !cgroup_id(mount, &root) && root != CGROUP_ROOT;
 	if (!error && instance->directory[0]) {
 		lock = bpffs_lock(message);
 		error = lock < 0 ? lock : 0;
 	}
 	if (error)
 		return error;
-	target.generation = generation_next(instance);
+	policy_continue(instance, &target.generation, &contexts.last);
 	error = contexts_read(&contexts, message);
 	if (!error)
 		error = policy_compile(policy, &target, &image, message);
+	/* A number may be asked for as long as a socket has its hop, so none is given twice. */
+	if (!error)
+		((struct policy_header *)image.line)->last_context = contexts.last;
 	if (!error && !check)
 		error = swap(instance, policy, &image, message);
 	if (!error && !check)

@@ -195,6 +195,21 @@ static int netns_cookie(uint64_t *cookie)
 	return error;
 }
 
+/* Levels of a path below the root: as the kernel counts them, if the root is the host's. */
+static uint32_t cgroup_level(const char *path)
+{
+	char mount[PATH_MAX / 2];
+	uint32_t level = 0;
+	uint64_t root;
+
+	if (cgroup_mount(mount, sizeof(mount), NULL) || cgroup_id(mount, &root) ||
+	    root != CGROUP_ROOT)
+		return CGROUP_LEVEL_UNKNOWN;
+	for (; strcmp(path, "/") && *path; path++)
+		level += *path == '/';
+	return level;
+}
+
 /* The settings and the first key of a new instance. */
 static int begin(struct instance *instance, const char *cgroup, const char *directory,
 		 struct message *message)
@@ -218,6 +233,7 @@ static int begin(struct instance *instance, const char *cgroup, const char *dire
 			    strerror(-error));
 	control->cgroup = id;
 	control->netns = netns;
+	control->cgroup_level = cgroup_level(cgroup);
 	if (bpf_map_update_elem(instance->map[MAP_CONTROL], &zero, control, BPF_ANY))
 		return fail(message, -errno, "map control: %s", strerror(errno));
 	return keys_begin(instance, message);
@@ -331,11 +347,17 @@ static int cgroup_clean(const char *cgroup, char *path, size_t size, const char 
 static int make_directories(const struct instance *instance, struct message *message)
 {
 	static const char *const rooms[] = { "", "/maps", "/programs", "/links" };
+	struct stat status;
 	char path[PATH_MAX];
 
 	snprintf(path, sizeof(path), "%s", instance->directory);
 	*strrchr(path, '/') = '\0';
 	mkdir(path, 0700);
+	/* Where the BPF file system is open to all, somebody may have been here before. */
+	if (lstat(path, &status) || !S_ISDIR(status.st_mode) || status.st_uid != 0 ||
+	    status.st_mode & 022)
+		return fail(message, -EPERM,
+			    "%s: not a directory that root alone can write to (remove it)", path);
 	for (size_t i = 0; i < sizeof(rooms) / sizeof(*rooms); i++) {
 		snprintf(path, sizeof(path), "%s%s", instance->directory, rooms[i]);
 		if (mkdir(path, 0700) && errno != EEXIST)

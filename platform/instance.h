@@ -45,6 +45,8 @@ struct instance {
 	size_t link_count;
 };
 
+#define CGROUP_ROOT 1 /* the id that the kernel gives to the root of the whole hierarchy */
+
 int fail(struct message *message, int error, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 

@@ -49,7 +49,10 @@ int keys_begin(struct instance *instance, struct message *message)
 	id = (id & 0x7fffffff) + 1;
 	ring.current = id;
 	error = key_make(&ring.keys[id % KEYS], id, message);
-	return error ? error : ring_write(instance, &ring, message);
+	if (!error)
+		error = ring_write(instance, &ring, message);
+	explicit_bzero(&ring, sizeof(ring));
+	return error;
 }
 
 static uint64_t records_expire(struct instance *instance)

@@ -31,6 +31,8 @@ static const struct word counter_words[COUNTERS] = {
 	[COUNT_RECORDS_EXPIRED] = { "records_expired", "records refused: too old" },
 	[COUNT_RECORDS_FOREIGN] = { "records_foreign", "records refused: not the caller's" },
 	[COUNT_BIND_REFUSED] = { "bind_refused", "binds of a service's port by somebody else" },
+	[COUNT_SOURCE_ROUTE] = { "source_route",
+				 "connects refused: the socket has a source route" },
 	[COUNT_EVENTS_LOST] = { "events_lost", "events that the monitor was too slow for" },
 };
 
@@ -48,6 +50,8 @@ static const struct word decision_words[] = {
 	[DECISION_FULL] = { "full", "the user has too many connections under way: refused" },
 	[DECISION_NO_MEMORY] = { "no-memory", "no memory for the record: refused" },
 	[DECISION_BIND_REFUSED] = { "bind-refused", "the port belongs to a service" },
+	[DECISION_SOURCE_ROUTE] = { "source-route",
+				    "the socket has a source route or routing header: refused" },
 	[DECISION_SEEN] = { "seen", "the service has seen it already" },
 };
 

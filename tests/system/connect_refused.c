@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
  * connect gives ECONNREFUSED, counted, when a filter blocks, and when a service is down whose
- * policy then blocks, at once and not after a timeout; to the application as to a service, blocking,
- * nonblocking and through the library. With when_down: pass the connection goes on.
+ * policy then blocks, at once and not after a timeout; to the application as to a service,
+ * blocking, nonblocking and through the library. With when_down: pass the connection goes on.
  */
 #include "records_tools.h"
 

@@ -133,6 +133,7 @@ int main(int argc, char **argv)
 	struct sockaddr_storage address;
 	int listener, client, server;
 	struct world world;
+	socklen_t length;
 
 	if (argc < 3) {
 		fprintf(stderr, "usage: example_services c|python c|python [v6|mapped]\n");
@@ -171,13 +172,12 @@ int main(int argc, char **argv)
 	for (int i = 0; i < 2; i++) {
 		as_application(&world);
 		client = socket_of(family == V6 ? V6 : V4, 0);
-		address_of(family == V6 ? V6 : V4, SERVICE_PORT(i), &address);
+		length = address_of(family == V6 ? V6 : V4, SERVICE_PORT(i), &address);
 		if (family == V6)
 			((struct sockaddr_in6 *)&address)->sin6_addr = in6addr_loopback;
 		else
 			((struct sockaddr_in *)&address)->sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-		EXPECT(!connect(client, (void *)&address, family == V6 ? sizeof(struct sockaddr_in6) :
-									 sizeof(struct sockaddr_in)));
+		EXPECT(!connect(client, (void *)&address, length));
 		EXPECT(recv(client, &(char[1]){}, 1, 0) <= 0);
 		close(client);
 	}

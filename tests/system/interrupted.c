@@ -99,6 +99,7 @@ int main(int argc, char **argv)
 	EXPECT(argc == 2, "usage: interrupted WAYBILL");
 	waybill = argv[1];
 	world_begin(&world, "interrupted");
+	alarm(1200); /* it takes a minute or two where nobody else works */
 	srandom(time(NULL));
 	snprintf(cgroup, sizeof(cgroup), "%s", world.cgroup);
 	file = fdopen(mkstemp(policy), "w");

@@ -5,7 +5,6 @@
  */
 #include "records_tools.h"
 
-#include <arpa/inet.h>
 
 static void expect_all(int descriptor, int wanted, const char *when)
 {
@@ -15,8 +14,8 @@ static void expect_all(int descriptor, int wanted, const char *when)
 		socklen_t size = sizeof(buffer);
 		int result = query(descriptor, option, buffer, &size);
 
-		EXPECT(result == wanted && size == sizeof(buffer), "%s, option %d: %s", when, option,
-		       result_name(result));
+		EXPECT(result == wanted && size == sizeof(buffer), "%s, option %d: %s", when,
+		       option, result_name(result));
 	}
 }
 

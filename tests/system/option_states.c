@@ -122,7 +122,8 @@ int main(int argc, char **argv)
 		EXPECT(view->info.hop_count == 1 && view->info.service == waybill_service_id("a"));
 		EXPECT_RESULT(view->records_error, -ENOTCONN);
 
-		EXPECT_RESULT(connect_socket(leg[1].client, family == V6 ? V6 : V4, SERVER_PORT), 0);
+		EXPECT_RESULT(connect_socket(leg[1].client, family == V6 ? V6 : V4, SERVER_PORT),
+			      0);
 		look(leg[1].client, view);
 		expect_view(view, WAYBILL_PREVIOUSLY_REDIRECTED_BY_SELF, "for a");
 		EXPECT(view->info.hop_count == 2 && view->info.service == waybill_service_id("b"));

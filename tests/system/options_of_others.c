@@ -67,8 +67,9 @@ static void try_all(int descriptor, bool setting, struct answer answers[LEVELS][
 				void *memory = k == LENGTHS - 2 ? NULL : buffer;
 				socklen_t size = lengths[k];
 
-				/* With any program there the kernel refuses these earlier, by itself. */
-				if (name < 0 || (lengths[k] < 0 && !setting) || (!memory && setting))
+				/* With any program there the kernel itself refuses these earlier. */
+				if (name < 0 || (lengths[k] < 0 && !setting) ||
+				    (!memory && setting))
 					continue;
 				memset(buffer, 0, lengths[k] > 5000 ? 5008 : 5000);
 				buffer[0] = setting;
@@ -140,8 +141,8 @@ static int compare(struct answer all[3][KINDS][LEVELS][NAMES][LENGTHS], const ch
 
 		if (!same_result(a, b))
 			continue; /* it changes by itself */
-		EXPECT(same_result(a, with), "%s, kind %zu, level %d, option %d, length %d: %s, %d, "
-		       "not %s, %d", what, kind, levels[level], name_of(levels[level], name),
+		EXPECT(same_result(a, with), "%s, kind %zu, level %d, option %d, length %d: %s, "
+		       "%d, not %s, %d", what, kind, levels[level], name_of(levels[level], name),
 		       lengths[length], result_name(with->result), with->size,
 		       result_name(a->result), a->size);
 		/* The port that the kernel chose for the other end. */

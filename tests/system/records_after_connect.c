@@ -5,13 +5,9 @@
  */
 #include "records_tools.h"
 
-#include <arpa/inet.h>
-
 int main(void)
 {
 	unsigned char records[WAYBILL_RECORDS_MAX];
-	struct sockaddr_storage address;
-	socklen_t length;
 	int listener, onward, full;
 	struct world world;
 	struct leg leg;
@@ -19,7 +15,9 @@ int main(void)
 
 	world_begin(&world, "records_after_connect");
 	world_up(&world);
-	world_server(&world);
+	/* Servers that never close: a connection that has ended at both ends is another matter. */
+	for (enum family family = V4; family <= V6; family++)
+		server_listener(family, SERVER_PORT);
 	world_policy(&world, 1, NULL);
 	listener = listener_of(&world, 0, V4, false);
 	redirect_application(&world, 0, listener, V4, &leg);
@@ -41,9 +39,8 @@ int main(void)
 	EXPECT_RESULT(set_records(listener, records, size), -EISCONN);
 
 	/* Nobody answers its SYN, because the queue of the listener is full. */
-	full = socket_of(V4, 0);
-	length = address_of(V4, 8001, &address);
-	EXPECT(!bind(full, (void *)&address, length) && !listen(full, 0));
+	full = server_listener(V4, 8001);
+	EXPECT(!listen(full, 0));
 	EXPECT(connect_to(V4, 8001) >= 0);
 	onward = socket_of(V4, SOCK_NONBLOCK);
 	EXPECT_RESULT(connect_socket(onward, V4, 8001), -EINPROGRESS);

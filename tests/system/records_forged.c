@@ -149,7 +149,8 @@ static void mix(int other)
 
 	EXPECT(records_of(other, second) == size);
 	begin();
-	memcpy(forged + size - RECORDS_MAC_SIZE, second + size - RECORDS_MAC_SIZE, RECORDS_MAC_SIZE);
+	memcpy(forged + size - RECORDS_MAC_SIZE, second + size - RECORDS_MAC_SIZE,
+	       RECORDS_MAC_SIZE);
 	expect_refused("MAC of other records", size, 0);
 	for (int i = 0; i < SERVICES; i++) {
 		begin();

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
  * Records of impossible sizes, with good ones at their front: none at all, less than a header,
- * more than the largest, more than a page, negative. No memory: EFAULT. The socket keeps what it had.
+ * more than the largest, more than a page, negative. No memory: EFAULT. The socket keeps what
+ * it had.
  */
 #include "records_tools.h"
 

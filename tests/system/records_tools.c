@@ -47,7 +47,8 @@ void as_service(struct world *world, int i)
 void policy_limited(struct world *world, int services, const char *limits)
 {
 	char text[8192];
-	int length = snprintf(text, sizeof(text), "version: 1\nlimits: { %s }\nservices:\n", limits);
+	int length = snprintf(text, sizeof(text), "version: 1\nlimits: { %s }\nservices:\n",
+			      limits);
 
 	for (int i = 0; i < services; i++)
 		length += snprintf(text + length, sizeof(text) - length,
@@ -166,7 +167,8 @@ void redirect_chain(struct world *world, int services, const int *listener, enum
 	redirect_application(world, 0, listener[0], family, &leg[0]);
 	for (int i = 1; i < services; i++) {
 		leg[i].client = onward_of(world, i - 1, leg[i - 1].accepted);
-		EXPECT_RESULT(connect_socket(leg[i].client, family == V6 ? V6 : V4, SERVER_PORT), 0);
+		EXPECT_RESULT(connect_socket(leg[i].client, family == V6 ? V6 : V4, SERVER_PORT),
+			      0);
 		as_service(world, i);
 		leg[i].accepted = accept_from(listener[i]);
 	}

@@ -288,6 +288,8 @@ void echo_check(int descriptor, const char *text)
 	while (got < length) {
 		ssize_t count = recv(descriptor, answer + got, sizeof(answer) - got, 0);
 
+		if (count < 0 && errno == EINTR)
+			continue;
 		EXPECT(count > 0, "no echo: %s", count ? strerror(errno) : "closed");
 		got += count;
 	}
