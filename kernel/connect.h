@@ -281,6 +281,7 @@ static __always_inline struct history *history_presume(struct bpf_sock_addr *ctx
 	history->originator = hop->client;
 	history->originator_scope = scope;
 	history->used = 0;
+	history->presumed = 1;
 	history->length = RECORDS_HOP_SIZE;
 	return history;
 }
@@ -405,7 +406,7 @@ static __always_inline int connect_redirect(struct bpf_sock_addr *ctx, int v6)
 		socket_storage_delete(&histories, sk);
 	}
 	history = socket_storage(&histories, sk, 0, 0);
-	if (history && history->used) {
+	if (history && (history->used || history->presumed)) {
 		history->length = 0;
 		history->summary.hop_count = 0;
 		history = 0;

@@ -441,6 +441,7 @@ static __always_inline int records_store(struct bpf_sockopt *ctx, struct history
 
 	__builtin_memset(&history->summary, 0, sizeof(history->summary));
 	history->used = 0;
+	history->presumed = 0;
 	history->length = 0;
 	LOOP
 	for (i = 0; i < RECORDS_PARTS_MAX / 8 && i * 8 < parts; i++) {
@@ -488,8 +489,9 @@ static __always_inline int option_set(struct bpf_sockopt *ctx)
 	if (!sk || !policy || (sk->protocol != IPPROTO_TCP && sk->protocol != IPPROTO_MPTCP))
 		return ALLOW;
 	services = services_of_current(image, policy);
+	/* Nobody here; but another instance may know the caller, and what it says stands. */
 	if (!services)
-		return records_refuse(EACCES);
+		return bpf_get_retval() < 0 ? ALLOW : records_refuse(EACCES);
 	/* An accepted socket keeps its own records for good, also when it has been disconnected. */
 	if (sk->state != BPF_TCP_CLOSE || bpf_sk_storage_get(&accepts, sk, 0, 0))
 		return sockopt_fail(EISCONN);

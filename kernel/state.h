@@ -51,6 +51,8 @@ struct context {
 struct history {
 	__u32 length; /* of parts, in bytes */
 	__u32 used;   /* a connection with these records was established: they are not for another */
+	__u32 presumed; /* the connect hook made them, for one connect */
+	__u32 reserved;
 	struct records_summary summary;
 	struct waybill_process originator; /* of the first hop, as is */
 	__u64 originator_scope;		   /* its cgroup_scope */

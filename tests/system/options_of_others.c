@@ -67,7 +67,7 @@ static void try_all(int descriptor, bool setting, struct answer answers[LEVELS][
 				void *memory = k == LENGTHS - 2 ? NULL : buffer;
 				socklen_t size = lengths[k];
 
-				/* With any program there the kernel itself refuses these earlier. */
+				/* With any program there the kernel refuses these by itself. */
 				if (name < 0 || (lengths[k] < 0 && !setting) ||
 				    (!memory && setting))
 					continue;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * records_refused_beside [first]: another engine on the same sockets (`waybill run`), which knows no service of the caller's, does
- * not change what the caller's own engine says of records: good ones pass, and the error is that
- * of who knows the service. Whichever of the two was there first.
+ * records_refused_beside [first]: another engine on the same sockets (`waybill run`), which knows
+ * no service of the caller's, does not change what the caller's own engine says of records: good
+ * ones pass, and the error is that of who knows the service. "first": it was there before.
  */
 #include "records_tools.h"
 

@@ -164,8 +164,17 @@ static int listen_on(int family, uint16_t port, const char *any, int backlog)
 		v6->sin6_port = htons(port);
 		inet_pton(family, any ? any : "::1", &v6->sin6_addr);
 	}
-	if (bind(descriptor, (void *)&address, family == AF_INET ? sizeof(*v4) : sizeof(*v6)) ||
-	    listen(descriptor, backlog)) {
+	/* An address that was just added may be tentative for a moment. */
+	for (int try = 0; bind(descriptor, (void *)&address,
+			       family == AF_INET ? sizeof(*v4) : sizeof(*v6));
+	     try++) {
+		if (errno != EADDRNOTAVAIL || try == 200) {
+			fprintf(stderr, "port %u: %s\n", port, strerror(errno));
+			_exit(1);
+		}
+		usleep(10000);
+	}
+	if (listen(descriptor, backlog)) {
 		fprintf(stderr, "port %u: %s\n", port, strerror(errno));
 		_exit(1);
 	}
