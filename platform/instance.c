@@ -370,9 +370,12 @@ static int make(struct instance *instance, const char *cgroup, const char *direc
 		struct message *message)
 {
 	struct waybill_bpf *programs = NULL;
+	struct memory_place place;
 	int error;
 
+	memory_uncharged(&place);
 	error = programs_load(instance, &programs, message);
+	memory_charged(&place);
 	if (error)
 		return error;
 	error = begin(instance, cgroup, directory, message);
@@ -472,6 +475,7 @@ int instance_down(const char *name, bool *found, struct message *message)
 int instance_create_private(const char *cgroup, struct instance **out, struct message *message)
 {
 	char mount[PATH_MAX / 2], path[256], directory[PATH_MAX];
+	struct memory_place memory;
 	struct instance *instance;
 	int error;
 
@@ -485,7 +489,9 @@ int instance_create_private(const char *cgroup, struct instance **out, struct me
 	instance = instance_new("private");
 	if (!instance)
 		return fail(message, -ENOMEM, "out of memory");
+	memory_uncharged(&memory);
 	error = programs_load(instance, &instance->programs, message);
+	memory_charged(&memory);
 	if (!error)
 		error = begin(instance, path, directory, message);
 	if (!error)

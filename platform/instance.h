@@ -59,6 +59,17 @@ int bpffs_remove(const char *directory, bool *found, struct message *message);
 
 #define PROGRAMS_PINNED { "get", "set", "flows" } /* by others than links */
 
+/*
+ * memory.c: what is made between the two calls is charged to no memory cgroup. Where the process
+ * may not move (in a container), it is charged as usual.
+ */
+struct memory_place {
+	bool moved;
+	char mount[2048], path[2048];
+};
+void memory_uncharged(struct memory_place *place);
+void memory_charged(const struct memory_place *place);
+
 /* attach.c: the programs that are not tied to services' cgroups, and those that are. */
 int attach_sockets(struct instance *instance, struct waybill_bpf *programs, const char *cgroup,
 		   struct message *message);
