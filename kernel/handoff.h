@@ -39,13 +39,15 @@ static __always_inline void handoff_key_fill(struct bpf_sock_ops *event, struct 
 	key->netns = bpf_get_netns_cookie(event);
 }
 
-static __always_inline int handoff_delete(const struct handoff_key *key, __u32 uid)
+/* Deletes an entry, and what was counted for it. Returns 0 if somebody else has. */
+static __always_inline int handoff_delete(const struct handoff_key *key, __u32 uid, __u32 history)
 {
 	__u32 *share;
 
 	if (bpf_map_delete_elem(&handoffs, key))
 		return 0;
-	bpf_map_delete_elem(&handoff_histories, key);
+	if (history)
+		bpf_map_delete_elem(&handoff_histories, key);
 	share = share_of(uid);
 	if (share)
 		__sync_fetch_and_add(share, -1);
@@ -73,9 +75,6 @@ static __always_inline void handoff_publish(struct bpf_sock_ops *ctx, struct bpf
 	record.hop_count = state->hop_count;
 	record.context_size = state->context_size;
 	history = socket_storage(&histories, sk, 0, 0);
-	stale = bpf_map_lookup_elem(&handoffs, &key);
-	if (stale)
-		handoff_delete(&key, stale->hop.client.uid);
 	if (history && history->length && !history->used && state->hop_count > 1)
 		record.history = 1;
 	/* Counted before it is published: connect() may have been asked long before the SYN leaves. */
@@ -88,8 +87,14 @@ static __always_inline void handoff_publish(struct bpf_sock_ops *ctx, struct bpf
 		goto lost;
 	if (record.history && bpf_map_update_elem(&handoff_histories, &key, history, BPF_ANY))
 		goto lost;
-	if (bpf_map_update_elem(&handoffs, &key, &record, BPF_ANY))
-		goto lost;
+	if (bpf_map_update_elem(&handoffs, &key, &record, BPF_NOEXIST)) {
+		/* An entry of an earlier connection with these addresses, which never closed for us. */
+		stale = bpf_map_lookup_elem(&handoffs, &key);
+		if (stale)
+			handoff_delete(&key, stale->hop.client.uid, 0);
+		if (bpf_map_update_elem(&handoffs, &key, &record, BPF_NOEXIST))
+			goto lost;
+	}
 	bpf_sock_ops_cb_flags_set(ctx, ctx->bpf_sock_ops_cb_flags | BPF_SOCK_OPS_STATE_CB_FLAG);
 	return;
 lost:
@@ -100,12 +105,12 @@ lost:
 
 /*
  * The handshake completed on the service's side. An entry's memory may be used anew as soon as it
- * is deleted, which the client's end may do at this very moment: so everything is copied, and
- * counts only if the entry is still there afterwards.
+ * is deleted, which the client's end may do at this very moment: so it is copied, and the copy
+ * counts only if it is we who delete it.
  */
 static __always_inline void handoff_take(struct bpf_sock_ops *ctx, struct bpf_sock *sk)
 {
-	struct history *history;
+	struct history *history = 0;
 	struct accepted *record, copy;
 	struct handoff_key key;
 
@@ -117,21 +122,18 @@ static __always_inline void handoff_take(struct bpf_sock_ops *ctx, struct bpf_so
 	/* Without all of its records it must not pass for one that has fewer. */
 	if (copy.history) {
 		history = bpf_map_lookup_elem(&handoff_histories, &key);
-		if (!history ||
-		    !socket_storage(&histories, sk, history, BPF_SK_STORAGE_GET_F_CREATE))
-			goto lost;
+		if (history)
+			history = socket_storage(&histories, sk, history,
+						 BPF_SK_STORAGE_GET_F_CREATE);
 	}
-	record = bpf_map_lookup_elem(&handoffs, &key);
-	if (!record || record->hop.flow != copy.hop.flow)
-		goto lost;
-	if (!socket_storage(&accepts, sk, &copy, BPF_SK_STORAGE_GET_F_CREATE))
-		goto lost;
-	count(COUNT_HANDED_OVER);
-	handoff_delete(&key, copy.hop.client.uid);
-	return;
-lost:
+	if (handoff_delete(&key, copy.hop.client.uid, copy.history) && (history || !copy.history) &&
+	    socket_storage(&accepts, sk, &copy, BPF_SK_STORAGE_GET_F_CREATE)) {
+		count(COUNT_HANDED_OVER);
+		return;
+	}
 	count(COUNT_HANDOFF_LOST);
-	handoff_delete(&key, copy.hop.client.uid);
+	if (history)
+		socket_storage_delete(&histories, sk);
 }
 
 /* The client's socket is closed: nothing can complete the handshake any more. */
@@ -146,7 +148,7 @@ static __always_inline void handoff_withdraw(struct bpf_sock_ops *ctx, struct bp
 	handoff_key_fill(ctx, &key, 1);
 	record = bpf_map_lookup_elem(&handoffs, &key);
 	if (record && record->hop.flow == state->hop.flow)
-		handoff_delete(&key, record->hop.client.uid);
+		handoff_delete(&key, record->hop.client.uid, record->history);
 }
 
 /* Records are for one connection: a socket that is disconnected and used again has none. */
