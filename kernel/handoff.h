@@ -7,7 +7,7 @@
 #ifndef WAYBILL_KERNEL_HANDOFF_H
 #define WAYBILL_KERNEL_HANDOFF_H
 
-#include "connect.h"
+#include "maps.h"
 
 /*
  * The two addresses of a socket, client first. While an AF_INET6 socket connects to a v4-mapped

@@ -183,6 +183,14 @@ static __always_inline void count(__u32 counter)
 		__sync_fetch_and_add(value, 1);
 }
 
+static __always_inline __u32 *share_of(__u32 uid)
+{
+	__u32 index = (uid * 0x9e3779b1U) >> 20;
+
+	_Static_assert(HANDOFF_SHARES == 1 << 12, "the shift above leaves 12 bits");
+	return bpf_map_lookup_elem(&shares, &index);
+}
+
 /*
  * The storage of a TCP socket; of its MPTCP parent if it is a subflow, since the parent is the
  * socket that programs see. A macro, because the map must be a constant for the verifier.

@@ -6,7 +6,8 @@
 #ifndef WAYBILL_KERNEL_PEERNAME_H
 #define WAYBILL_KERNEL_PEERNAME_H
 
-#include "connect.h"
+#include "maps.h"
+#include "remote.h"
 
 static __always_inline void peername_restore(struct bpf_sock_addr *ctx, int v6)
 {

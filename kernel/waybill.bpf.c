@@ -7,9 +7,10 @@
 #include "bind.h"
 #include "connect.h"
 #include "flows.h"
+#include "getsockopt.h"
 #include "handoff.h"
 #include "peername.h"
-#include "sockopt.h"
+#include "setsockopt.h"
 
 SEC("cgroup/connect4")
 int waybill_connect4(struct bpf_sock_addr *ctx)

@@ -28,7 +28,7 @@ end() {
 	done
 	echo $$ >"$mount/cgroup.procs"
 	echo 1 >"$mount$cgroup/cgroup.kill" 2>/dev/null || :
-	for try in 1 2 3 4 5 6 7 8 9 10; do
+	for try in $(seq 60); do
 		rmdir "$mount$cgroup"/* 2>/dev/null || :
 		rmdir "$mount$cgroup" 2>/dev/null && break
 		sleep 0.1

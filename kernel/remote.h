@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * The address in the context of a connect or getpeername hook, in the one form that everything
+ * here works with: IPv4 as ::ffff:a.b.c.d, whatever the family of the socket.
+ */
+#ifndef WAYBILL_KERNEL_REMOTE_H
+#define WAYBILL_KERNEL_REMOTE_H
+
+#include "core.h"
+
+static __always_inline void remote_read(struct bpf_sock_addr *ctx, int v6,
+					struct waybill_address *remote)
+{
+	__u32 *word = (__u32 *)remote->address;
+
+	remote->port = ctx->user_port;
+	remote->scope_id = 0;
+	if (v6) {
+		word[0] = ctx->user_ip6[0];
+		word[1] = ctx->user_ip6[1];
+		word[2] = ctx->user_ip6[2];
+		word[3] = ctx->user_ip6[3];
+		remote->family = address_is_mapped(word) ? AF_INET : AF_INET6;
+	} else {
+		address_map(remote->address, ctx->user_ip4);
+		remote->family = AF_INET;
+	}
+}
+
+/*
+ * The kernel takes the unspecified address for this host: for the address the socket is bound to,
+ * or for loopback. It must not be a way around filters for those.
+ */
+static __always_inline void remote_resolve(struct bpf_sock *sk, struct waybill_address *remote)
+{
+	__u32 *word = (__u32 *)remote->address;
+
+	if (remote->family == AF_INET && !word[3]) {
+		word[3] = sk->src_ip4 ? sk->src_ip4 : bpf_htonl(0x7f000001);
+	} else if (remote->family == AF_INET6 && !word[0] && !word[1] && !word[2] && !word[3]) {
+		__u32 bound[4] = { sk->src_ip6[0], sk->src_ip6[1], sk->src_ip6[2], sk->src_ip6[3] };
+
+		if (address_is_mapped(bound)) {
+			address_map(remote->address, bpf_htonl(0x7f000001));
+			remote->family = AF_INET;
+		} else {
+			word[3] = bpf_htonl(1);
+		}
+	}
+}
+
+static __always_inline void remote_write(struct bpf_sock_addr *ctx, int v6,
+					 const struct waybill_address *remote)
+{
+	const __u32 *word = (const __u32 *)remote->address;
+
+	ctx->user_port = remote->port;
+	if (v6) {
+		ctx->user_ip6[0] = word[0];
+		ctx->user_ip6[1] = word[1];
+		ctx->user_ip6[2] = word[2];
+		ctx->user_ip6[3] = word[3];
+	} else {
+		ctx->user_ip4 = word[3];
+	}
+}
+
+/*
+ * The interface of a link-local address, without which nobody can connect to it. The context does
+ * not have it, so it is read from the kernel's own; else it is that of the device the socket is
+ * bound to.
+ */
+static __always_inline __u32 scope_of(struct bpf_sock_addr *ctx,
+				      const struct waybill_address *address)
+{
+	struct bpf_sock_addr_kern *kernel = 0;
+	struct sockaddr_in6 *given;
+	__u32 scope = 0;
+
+	if ((*(const __u32 *)address->address & bpf_htonl(0xffc00000)) != bpf_htonl(0xfe800000))
+		return 0;
+	/* The length first: what a short address does not have is left over from something else. */
+	if (bpf_cast_to_kern_ctx && bpf_core_field_exists(kernel->uaddrlen)) {
+		kernel = bpf_cast_to_kern_ctx(ctx);
+		given = kernel->uaddr;
+		if (kernel->uaddrlen >= SOCKADDR_IN6_SIZE)
+			bpf_core_read(&scope, sizeof(scope), &given->sin6_scope_id);
+	}
+	if (!scope && ctx->sk)
+		scope = ctx->sk->bound_dev_if;
+	return scope;
+}
+
+#endif

@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * Arbitration: which service sees a connection next. The filters that match are walked in order of
+ * precedence; services that the records name, or that identity says have seen it, are passed by;
+ * and a service that is to see it must have a live listener of its own.
+ */
+#ifndef WAYBILL_KERNEL_WALK_H
+#define WAYBILL_KERNEL_WALK_H
+
+#include "events.h"
+#include "identity.h"
+
+/* The walk along the filters that match, in order of precedence. */
+struct walk {
+	struct bpf_sock_addr *ctx;
+	const void *image;
+	const struct policy_header *header;
+	struct policy_match match;
+	__u64 seen; /* slots of services that are not to see it again */
+	__u32 next; /* the filter to go on with */
+	__u32 decision; /* of the walk: enum decision */
+	__u32 filter;	/* that decided */
+	__u32 reserved;
+	struct event_subject to; /* the connection that is asked for */
+};
+
+static __always_inline void service_count(__u32 service, __u32 decision)
+{
+	struct service_counters *counters = bpf_map_lookup_elem(&service_counters, &service);
+
+	if (!counters)
+		return;
+	if (decision == DECISION_REDIRECT)
+		__sync_fetch_and_add(&counters->redirected, 1);
+	else if (decision == DECISION_DOWN_PASS)
+		__sync_fetch_and_add(&counters->down_passed, 1);
+	else if (decision == DECISION_DOWN_BLOCK)
+		__sync_fetch_and_add(&counters->down_blocked, 1);
+	else if (decision == DECISION_NO_RECORDS)
+		__sync_fetch_and_add(&counters->no_records, 1);
+}
+
+/* The endpoint of a service for connections of a family. Returns 0 if it has none. */
+static __always_inline int service_endpoint(const struct policy_service *service, __u16 family,
+					    struct waybill_address *endpoint)
+{
+	endpoint->family = family;
+	endpoint->port = service->tcp_port;
+	endpoint->scope_id = 0;
+	if (family == AF_INET)
+		address_map(endpoint->address, *(const __u32 *)service->address4);
+	else
+		__builtin_memcpy(endpoint->address, service->address6, 16);
+	return service->tcp_port && (family == AF_INET ? service->has4 : service->has6);
+}
+
+static __always_inline int service_listens(struct walk *walk, const struct policy_service *service,
+					   __u32 slot)
+{
+	struct bpf_sock *sk = walk->ctx->sk;
+	struct waybill_address endpoint;
+
+	/* A socket bound to another device does not reach loopback: it would hang, not fail. */
+	if (!sk || (sk->bound_dev_if && sk->bound_dev_if != LOOPBACK_IFINDEX))
+		return 0;
+	return service_endpoint(service, walk->to.destination.family, &endpoint) &&
+	       services_of_listener(walk->ctx, walk->image, walk->header, &endpoint) >>
+			       (slot & 63) & 1;
+}
+
+/* One service: the first filter of it that matches decides. Returns 1 when the walk is over. */
+static long walk_service(__u32 unused, struct walk *walk)
+{
+	__u32 number = policy_next(walk->header, &walk->match, walk->next);
+	const struct policy_service *service;
+	const struct policy_filter *filter;
+	__u32 decision;
+
+	filter = policy_filter(walk->image, walk->header, number);
+	if (!filter)
+		return 1;
+	service = policy_service(walk->image, walk->header, filter->slot);
+	if (!service)
+		return 1;
+	walk->next = service->first_filter + service->filters;
+	if (walk->seen >> (filter->slot & 63) & 1) {
+		event_report(DECISION_SEEN, 0, service, filter, &walk->to);
+		return 0;
+	}
+	switch (filter->action) {
+	case POLICY_PERMIT:
+		count(COUNT_PERMITTED);
+		event_report(DECISION_PERMIT, 0, service, filter, &walk->to);
+		return 0;
+	case POLICY_REDIRECT:
+		if (service_listens(walk, service, filter->slot)) {
+			decision = DECISION_REDIRECT;
+		} else if (service->when_down == POLICY_DOWN_PASS) {
+			count(COUNT_DOWN_PASSED);
+			service_count(service->id, DECISION_DOWN_PASS);
+			event_report(DECISION_DOWN_PASS, 0, service, filter, &walk->to);
+			return 0;
+		} else {
+			decision = DECISION_DOWN_BLOCK;
+		}
+		break;
+	default:
+		decision = DECISION_BLOCK;
+	}
+	walk->decision = decision;
+	walk->filter = number;
+	return 1;
+}
+
+/*
+ * A service that has set no records: it, and every service before it in the order of weights,
+ * counts as having seen the connection. Of services that share an identity, the last one counts.
+ */
+static __always_inline __u64 services_up_to(__u64 services)
+{
+	services |= services >> 1;
+	services |= services >> 2;
+	services |= services >> 4;
+	services |= services >> 8;
+	services |= services >> 16;
+	services |= services >> 32;
+	return services;
+}
+
+struct hops_walk {
+	const void *image;
+	const struct policy_header *header;
+	const struct history *history;
+	__u64 seen;
+};
+
+static long hops_walk_one(__u32 i, struct hops_walk *walk)
+{
+	const struct policy_cell *cell;
+
+	if (i >= WAYBILL_HOPS_MAX || i >= walk->history->summary.hop_count)
+		return 1;
+	cell = policy_hash_find(walk->image, &walk->header->ids,
+				walk->history->summary.services[i]);
+	if (!cell)
+		return 0;
+	if (walk->history->summary.presumed >> i & 1)
+		walk->seen |= services_up_to(1ULL << (cell->value & 63));
+	else
+		walk->seen |= 1ULL << (cell->value & 63);
+	return 0;
+}
+
+/* The slots of the services that records name. */
+static __always_inline __u64 services_in(const void *image, const struct policy_header *header,
+					 const struct history *history)
+{
+	struct hops_walk walk = { .image = image, .header = header, .history = history };
+
+	bpf_loop(WAYBILL_HOPS_MAX, hops_walk_one, &walk, 0);
+	return walk.seen;
+}
+
+/*
+ * Whether the destination is where a service itself listens. Only on loopback: a listener on every
+ * address is found for any destination, be it another host's.
+ */
+static __always_inline int is_endpoint(struct bpf_sock_addr *ctx, const void *image,
+				       const struct policy_header *header,
+				       const struct waybill_address *remote)
+{
+	const struct policy_cell *cell;
+
+	cell = policy_hash_find(image, &header->endpoints, 1 + bpf_ntohs(remote->port));
+	if (!cell || !address_is_loopback((const __u32 *)remote->address))
+		return 0;
+	return services_of_listener(ctx, image, header, remote) >> (cell->value & 63) & 1;
+}
+
+#endif
