@@ -35,6 +35,7 @@ bench: all
 install: all
 	@meson configure $(BUILD) --prefix=$(PREFIX)
 	@DESTDIR=$(DESTDIR) ninja -C $(BUILD) install
+	@if [ -z "$(DESTDIR)" ] && [ "$$(id -u)" -eq 0 ]; then ldconfig; fi
 
 uninstall:
 	@test -f $(BUILD)/build.ninja || { echo "uninstall: nothing built here (make install first)" >&2; exit 1; }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * A service's port is its own: in the network namespace for which the policy was applied,
+ * A service's port is its own: in the network namespace in which the instance was brought up,
  * nobody else can bind it, so nobody can keep the service from starting. (A listener that is
  * not the service's would get no connection anyway: see services_of_listener.)
  */

@@ -277,13 +277,16 @@ static int option_cgroups(struct instance *instance, const struct policy *policy
 		if (strcmp(root, "/") && (strncmp(cgroup, root, length) ||
 					  (cgroup[length] && cgroup[length] != '/')))
 			return fail(message, -EINVAL,
-				    "service %s: its cgroup %s is not below %s, where the instance "
-				    "is up",
+				    "%s:%u: service \"%s\": its cgroup %s is not below %s, where the "
+				    "instance is up (move the service, or bring the instance up on a "
+				    "cgroup above both)",
+				    policy->source, policy->service[i].line,
 				    policy->service[i].name, cgroup, root);
 		snprintf(path, sizeof(path), "%s%s", mount, cgroup);
 		error = cgroup_id(path, &id);
 		if (error)
-			return fail(message, error, "service %s: cgroup %s: %s",
+			return fail(message, error, "%s:%u: service \"%s\": cgroup %s: %s",
+				    policy->source, policy->service[i].line,
 				    policy->service[i].name, cgroup, strerror(-error));
 		for (j = 0; j < *count && cgroups[j] != id; j++)
 			;
@@ -310,16 +313,13 @@ static void policy_continue(struct instance *instance, uint32_t *generation, uin
 }
 
 static int swap(struct instance *instance, const struct policy *policy,
-		const struct policy_image *image, struct message *message)
+		const struct policy_image *image, const uint64_t *cgroups, size_t count,
+		struct message *message)
 {
-	uint64_t cgroups[POLICY_SERVICES_MAX];
 	uint32_t zero = 0;
-	size_t count;
 	int map, error;
 
-	error = option_cgroups(instance, policy, cgroups, &count, message);
-	if (!error)
-		error = service_counters_make(instance, policy, message);
+	error = service_counters_make(instance, policy, message);
 	if (!error)
 		error = attach_options(instance, cgroups, count, message);
 	if (error)
@@ -349,8 +349,9 @@ static int apply(struct instance *instance, const struct policy *policy, bool ch
 	struct policy_image image = {};
 	struct timespec begin, end;
 	char mount[PATH_MAX / 2];
+	uint64_t root, cgroups[POLICY_SERVICES_MAX];
 	int lock = -1, error;
-	uint64_t root;
+	size_t count = 0;
 
 	clock_gettime(CLOCK_MONOTONIC, &begin);
 	error = cgroup_mount(mount, sizeof(mount), message);
@@ -366,11 +367,13 @@ static int apply(struct instance *instance, const struct policy *policy, bool ch
 	error = contexts_read(&contexts, message);
 	if (!error)
 		error = policy_compile(policy, &target, &image, message);
+	if (!error)
+		error = option_cgroups(instance, policy, cgroups, &count, message);
 	/* A number may be asked for as long as a socket has its hop, so none is given twice. */
 	if (!error)
 		((struct policy_header *)image.line)->last_context = contexts.last;
 	if (!error && !check)
-		error = swap(instance, policy, &image, message);
+		error = swap(instance, policy, &image, cgroups, count, message);
 	if (!error && !check)
 		contexts_retire(&contexts);
 	clock_gettime(CLOCK_MONOTONIC, &end);

@@ -25,7 +25,7 @@ static const struct word counter_words[COUNTERS] = {
 	[COUNT_HANDOFF_FULL] = { "handoff_full",
 				 "connects refused: the user has too many under way" },
 	[COUNT_NO_MEMORY] = { "no_memory", "connects refused: no memory for the record" },
-	[COUNT_HANDOFF_LOST] = { "handoff_lost", "records lost for want of memory" },
+	[COUNT_HANDOFF_LOST] = { "handoff_lost", "records lost: no memory, or over the user's share" },
 	[COUNT_RECORDS_SET] = { "records_set", "records put on onward sockets" },
 	[COUNT_RECORDS_BAD] = { "records_bad", "records refused: malformed or forged" },
 	[COUNT_RECORDS_EXPIRED] = { "records_expired", "records refused: too old" },

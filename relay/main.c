@@ -69,7 +69,7 @@ static const char documentation[] =
 	"live connections finish; a second one ends them at once.\n\n"
 	"EXAMPLES:\n"
 	"  waybill-relay --listen :9001 --service audit\n"
-	"  waybill run --through :9001 -- curl https://example.org/\n"
+	"  sudo waybill run --through :9001 -- curl https://example.org/\n"
 	"  waybill-relay --listen 127.0.0.1:9001 --log relay.json --idle-timeout 600\n"
 	"  waybill-relay --listen 127.0.0.1:9001 --allow-direct 127.0.0.1:80\n\n"
 	"EXIT STATUS:\n"

@@ -58,8 +58,9 @@
 
 /*
  * What connect(2) itself may answer, in an application or on an onward socket: ECONNREFUSED (a
- * filter blocks, or the service is down and its policy says block), ELOOP (the hop limit), EAGAIN
- * (too many handshakes of this user are under way), ENOMEM (no memory for the record).
+ * filter blocks, the service is down and its policy says block, or the socket has a source route),
+ * ELOOP (the hop limit), EAGAIN (too many handshakes of this user are under way), ENOMEM (no memory
+ * for the record).
  */
 
 /* How a service stands to a connection with the hops h1..hn. */

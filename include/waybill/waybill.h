@@ -106,6 +106,8 @@ int waybill_forward(int accepted, int onward);
  * -ELOOP         the hop limit is reached
  * -ECONNREFUSED  the server refuses, a filter blocks, or the next service is down and its policy
  *                says block
+ * -EAGAIN        too many handshakes of this user are under way; try again
+ * -ENOMEM        no memory for the record
  * and those of waybill_original_destination_query(), waybill_forward(), socket(2), connect(2).
  * A thread must not be cancelled inside: the socket would stay open.
  */
