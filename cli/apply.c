@@ -22,8 +22,8 @@ struct apply {
 };
 
 static const struct argp_option options[] = {
-	{"check", 'n', 0, 0, "Only say whether the policy could be applied", 1},
-	{0},
+	{ "check", 'n', 0, 0, "Only say whether the policy could be applied", 1 },
+	{ 0 },
 };
 
 static const char documentation[] =
@@ -77,9 +77,9 @@ static int load_standard_input(struct policy **policy, struct message *message)
 	}
 	if (!text || ferror(stdin) || size >= STANDARD_INPUT_MAX) {
 		snprintf(message->text, sizeof(message->text), "standard input: %s",
-			 !text           ? strerror(ENOMEM)
-			 : ferror(stdin) ? strerror(errno)
-					 : "too long");
+			 !text         ? strerror(ENOMEM) :
+			 ferror(stdin) ? strerror(errno) :
+					 "too long");
 		free(text);
 		return -EIO;
 	}
@@ -112,7 +112,7 @@ static int load(const struct apply *apply, struct policy **policy, struct messag
 static int check_alone(const struct policy *policy, struct apply_result *result,
 		       struct message *message)
 {
-	struct policy_target target = {0};
+	struct policy_target target = { 0 };
 	struct policy_image image;
 	char mount[PATH_MAX / 2];
 	struct timespec begin, end;
@@ -183,11 +183,11 @@ static void print_result(const struct apply *apply, const struct apply_result *r
 
 int command_apply(int argc, char **argv)
 {
-	static const struct argp argp = {options,        parse_option, "FILE", documentation,
-					 common_options, NULL,         NULL};
+	static const struct argp argp = { options,        parse_option, "FILE", documentation,
+					  common_options, NULL,         NULL };
 	struct instance *instance = NULL;
-	struct message message = {""};
-	struct apply apply = {0};
+	struct message message = { "" };
+	struct apply apply = { 0 };
 	struct apply_result result;
 	struct policy *policy;
 	int status = EXIT_OK;
@@ -203,8 +203,8 @@ int command_apply(int argc, char **argv)
 		instance_close(instance);
 		return complain("%s", message.text);
 	}
-	if (apply.check ? check(&apply, policy, &result, &message)
-			: instance_apply(instance, policy, &result, &message))
+	if (apply.check ? check(&apply, policy, &result, &message) :
+			  instance_apply(instance, policy, &result, &message))
 		status = complain("%s", message.text);
 	else
 		print_result(&apply, &result);

@@ -12,9 +12,9 @@
 #include "command.h"
 
 static const struct argp_option options[] = {
-	{"instance", 'i', "NAME", 0, "The instance that is meant (" INSTANCE_DEFAULT ")", 10},
-	{"json", 'j', 0, 0, "Print JSON, for programs", 10},
-	{0},
+	{ "instance", 'i', "NAME", 0, "The instance that is meant (" INSTANCE_DEFAULT ")", 10 },
+	{ "json", 'j', 0, 0, "Print JSON, for programs", 10 },
+	{ 0 },
 };
 
 static error_t parse_option(int key, char *argument, struct argp_state *state)
@@ -35,9 +35,9 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
 	}
 }
 
-static const struct argp common_argp = {.options = options, .parser = parse_option};
+static const struct argp common_argp = { .options = options, .parser = parse_option };
 
-const struct argp_child common_options[] = {{&common_argp, 0, NULL, 0}, {0}};
+const struct argp_child common_options[] = { { &common_argp, 0, NULL, 0 }, { 0 } };
 
 void common_begin(struct argp_state *state)
 {
@@ -70,8 +70,8 @@ int complain(const char *format, ...)
 
 static uint64_t capabilities(void)
 {
-	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
-	struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3] = {0};
+	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
+	struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3] = { 0 };
 
 	if (syscall(SYS_capget, &header, data))
 		return 0;
@@ -115,7 +115,7 @@ static void suggest_instances(void)
 
 int open_instance(const struct common *common, struct instance **instance)
 {
-	struct message message = {""};
+	struct message message = { "" };
 	int error = instance_open(common->instance, instance, &message);
 
 	if (!error)

@@ -21,8 +21,8 @@ struct removal {
 };
 
 static const struct argp_option options[] = {
-	{"all", 'a', 0, 0, "Remove every instance", 1},
-	{0},
+	{ "all", 'a', 0, 0, "Remove every instance", 1 },
+	{ 0 },
 };
 
 static const char documentation[] =
@@ -64,7 +64,7 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
 
 static void down_one(struct removal *removal, const struct down *down, const char *name)
 {
-	struct message message = {""};
+	struct message message = { "" };
 	bool found;
 
 	if (instance_down(name, &found, &message)) {
@@ -80,7 +80,7 @@ static void down_one(struct removal *removal, const struct down *down, const cha
 
 static void down_all(struct removal *removal, const struct down *down)
 {
-	struct message message = {""};
+	struct message message = { "" };
 	char **names;
 	size_t count;
 
@@ -97,11 +97,11 @@ static void down_all(struct removal *removal, const struct down *down)
 
 int command_down(int argc, char **argv)
 {
-	static const struct argp argp = {options,        parse_option, NULL, documentation,
-					 common_options, NULL,         NULL};
-	struct removal removal = {.status = EXIT_OK};
-	struct message message = {""};
-	struct down down = {0};
+	static const struct argp argp = { options,        parse_option, NULL, documentation,
+					  common_options, NULL,         NULL };
+	struct removal removal = { .status = EXIT_OK };
+	struct message message = { "" };
+	struct down down = { 0 };
 	size_t leftovers = 0;
 
 	command_parse(&argp, argc, argv, &down);

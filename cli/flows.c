@@ -137,19 +137,19 @@ static int on_flow(void *data, const struct flow *flow)
 	names_renew(&flows->names, flow->entry->accepted.hop.service, 0);
 	flows->count++;
 	if (flows->common.json)
-		return json_array_append_new(flows->array, flow_object(&flows->names, flow))
-			       ? -ENOMEM
-			       : 0;
+		return json_array_append_new(flows->array, flow_object(&flows->names, flow)) ?
+			       -ENOMEM :
+			       0;
 	print_row(flows, flow);
 	return 0;
 }
 
 int command_flows(int argc, char **argv)
 {
-	static const struct argp argp = {NULL,           parse_option, NULL, documentation,
-					 common_options, NULL,         NULL};
-	struct message message = {"out of memory"};
-	struct flows flows = {0};
+	static const struct argp argp = { NULL,           parse_option, NULL, documentation,
+					  common_options, NULL,         NULL };
+	struct message message = { "out of memory" };
+	struct flows flows = { 0 };
 	struct instance *instance;
 	int status;
 

@@ -15,15 +15,15 @@ struct subcommand {
 };
 
 static const struct subcommand subcommands[] = {
-	{"run", command_run, "Send the connections of one command through listeners"},
-	{"up", command_up, "Attach Waybill to this host, or to a cgroup"},
-	{"down", command_down, "Detach it and leave nothing behind"},
-	{"apply", command_apply, "Put a policy file in force"},
-	{"status", command_status, "Show policy, services, listeners and counters"},
-	{"flows", command_flows, "List live redirected connections with their chains"},
-	{"monitor", command_monitor, "Show each decision as it happens, with its reason"},
-	{"records", command_records, "Decode redirect records for people"},
-	{"rotate-key", command_rotate_key, "Make a new key for the records"},
+	{ "run", command_run, "Send the connections of one command through listeners" },
+	{ "up", command_up, "Attach Waybill to this host, or to a cgroup" },
+	{ "down", command_down, "Detach it and leave nothing behind" },
+	{ "apply", command_apply, "Put a policy file in force" },
+	{ "status", command_status, "Show policy, services, listeners and counters" },
+	{ "flows", command_flows, "List live redirected connections with their chains" },
+	{ "monitor", command_monitor, "Show each decision as it happens, with its reason" },
+	{ "records", command_records, "Decode redirect records for people" },
+	{ "rotate-key", command_rotate_key, "Make a new key for the records" },
 };
 
 #define SUBCOMMANDS (sizeof(subcommands) / sizeof(subcommands[0]))
@@ -71,7 +71,7 @@ static int dispatch(const struct subcommand *subcommand, int argc, char **argv)
 
 static int help(const char *name)
 {
-	char *argv[] = {NULL, "--help", NULL};
+	char *argv[] = { NULL, "--help", NULL };
 	const struct subcommand *subcommand;
 
 	if (!name) {

@@ -116,7 +116,7 @@ static int on_event(void *data, const struct event *event)
 static void catch_signals(void)
 {
 	/* No SA_RESTART: the wait for events must end. */
-	struct sigaction action = {.sa_handler = on_signal};
+	struct sigaction action = { .sa_handler = on_signal };
 
 	sigaction(SIGINT, &action, NULL);
 	sigaction(SIGTERM, &action, NULL);
@@ -128,10 +128,10 @@ static void catch_signals(void)
 
 int command_monitor(int argc, char **argv)
 {
-	static const struct argp argp = {NULL,           parse_option, NULL, documentation,
-					 common_options, NULL,         NULL};
-	struct message message = {""};
-	struct monitor monitor = {0};
+	static const struct argp argp = { NULL,           parse_option, NULL, documentation,
+					  common_options, NULL,         NULL };
+	struct message message = { "" };
+	struct monitor monitor = { 0 };
 	struct instance *instance;
 	int error, status;
 

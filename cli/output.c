@@ -231,7 +231,7 @@ void listing_add(struct listing *listing, enum paint paint, const char *format, 
 	width = text_width(text);
 	if (width > listing->width[column])
 		listing->width[column] = width;
-	listing->cell[listing->cells++] = (struct cell){text, paint};
+	listing->cell[listing->cells++] = (struct cell){ text, paint };
 }
 
 static void print_cell(const struct listing *listing, size_t column, const char *text,

@@ -22,8 +22,8 @@ struct input {
 };
 
 static const struct argp_option options[] = {
-	{"hex", 'x', 0, 0, "The records are hex digits; space between them does not matter", 1},
-	{0},
+	{ "hex", 'x', 0, 0, "The records are hex digits; space between them does not matter", 1 },
+	{ 0 },
 };
 
 static const char documentation[] =
@@ -195,11 +195,11 @@ static int decode(const struct input *input, struct waybill_records *records)
 
 int command_records(int argc, char **argv)
 {
-	static const struct argp argp = {options,        parse_option, "[FILE|-]", documentation,
-					 common_options, NULL,         NULL};
+	static const struct argp argp = { options,        parse_option, "[FILE|-]", documentation,
+					  common_options, NULL,         NULL };
 	struct instance *instance = NULL;
 	struct waybill_records records;
-	struct input input = {0};
+	struct input input = { 0 };
 	struct message message;
 	struct names names;
 	int status;

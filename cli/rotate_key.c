@@ -30,10 +30,10 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
 
 int command_rotate_key(int argc, char **argv)
 {
-	static const struct argp argp = {NULL,           parse_option, NULL, documentation,
-					 common_options, NULL,         NULL};
-	struct message message = {""};
-	struct common common = {0};
+	static const struct argp argp = { NULL,           parse_option, NULL, documentation,
+					  common_options, NULL,         NULL };
+	struct message message = { "" };
+	struct common common = { 0 };
 	struct instance *instance;
 	uint32_t id = 0;
 	int status;

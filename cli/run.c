@@ -35,13 +35,13 @@ struct run {
 };
 
 static const struct argp_option options[] = {
-	{"through", 't', "ADDRESS:PORT", 0,
-	 "A listener that is to see the connections; :PORT means 127.0.0.1 and ::1. Given more "
-	 "than once, they see them in this order",
-	 1},
-	{"user", 'u', "USER", 0,
-	 "Run the command as this user (under sudo: as who called it); root keeps root", 1},
-	{0},
+	{ "through", 't', "ADDRESS:PORT", 0,
+	  "A listener that is to see the connections; :PORT means 127.0.0.1 and ::1. Given more "
+	  "than once, they see them in this order",
+	  1 },
+	{ "user", 'u', "USER", 0,
+	  "Run the command as this user (under sudo: as who called it); root keeps root", 1 },
+	{ 0 },
 };
 
 static const char documentation[] =
@@ -114,7 +114,7 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
  */
 static int refuse_others(void)
 {
-	struct message message = {""};
+	struct message message = { "" };
 	char **names, taken[64] = "";
 	size_t count;
 
@@ -133,19 +133,20 @@ static int refuse_others(void)
 	free(names);
 	if (!taken[0])
 		return 0;
-	return complain("instance %s is up on every cgroup: two engines on one connection would not "
-			"know of each other (put the services in its policy, or `waybill down "
-			"--instance %s` first)",
-			taken, taken);
+	return complain(
+		"instance %s is up on every cgroup: two engines on one connection would not "
+		"know of each other (put the services in its policy, or `waybill down "
+		"--instance %s` first)",
+		taken, taken);
 }
 
 static int apply_policy(struct run *run, struct message *message)
 {
-	struct service service[LISTENERS_MAX] = {0};
-	struct filter filter[LISTENERS_MAX] = {0};
+	struct service service[LISTENERS_MAX] = { 0 };
+	struct filter filter[LISTENERS_MAX] = { 0 };
 	char name[LISTENERS_MAX][32], path[64], *cgroup = path;
 	struct policy policy = {
-		.source = (char[]){"waybill run"},
+		.source = (char[]){ "waybill run" },
 		.hop_limit = WAYBILL_HOPS_MAX,
 		.records_expire = RECORDS_EXPIRE,
 		.service = service,
@@ -169,7 +170,7 @@ static int apply_policy(struct run *run, struct message *message)
 			.tcp = listener->port,
 			.has4 = listener->has4,
 			.has6 = listener->has6,
-			.identity = {.has_user = true, .user = listener->user},
+			.identity = { .has_user = true, .user = listener->user },
 			.when_down = POLICY_DOWN_BLOCK,
 		};
 		memcpy(service[i].address4, listener->address4, sizeof(listener->address4));
@@ -188,7 +189,7 @@ static int apply_policy(struct run *run, struct message *message)
 
 static int prepare(struct run *run)
 {
-	struct message message = {""};
+	struct message message = { "" };
 	int error;
 
 	if (refuse_others())
@@ -205,7 +206,7 @@ static int prepare(struct run *run)
 /* Lets the guardian end what is left, and ends it ourselves if the guardian could not. */
 static void finish(struct run *run)
 {
-	const struct timespec patience = {.tv_sec = PATIENCE};
+	const struct timespec patience = { .tv_sec = PATIENCE };
 	bool said = false;
 	sigset_t child;
 
@@ -240,9 +241,10 @@ static int run_command(struct run *run)
 
 int command_run(int argc, char **argv)
 {
-	static const struct argp argp = {
-		options, parse_option, "-- COMMAND [ARGUMENT...]", documentation, NULL, NULL, NULL};
-	struct message message = {""};
+	static const struct argp argp = { options,       parse_option, "-- COMMAND [ARGUMENT...]",
+					  documentation, NULL,         NULL,
+					  NULL };
+	struct message message = { "" };
 	static struct run run;
 	int status;
 

@@ -17,7 +17,7 @@
 #include "run_cgroup.h"
 
 #define PREFIX "waybill-run-"
-#define STEP 100  /* milliseconds between two attempts */
+#define STEP 100 /* milliseconds between two attempts */
 
 static int open_directory(const char *path)
 {
@@ -87,7 +87,7 @@ static void remove_each(int parent, const char *name)
 static int wait_empty(int directory)
 {
 	int fd = openat(directory, "cgroup.events", O_RDONLY | O_CLOEXEC);
-	struct pollfd changed = {.fd = fd, .events = POLLPRI};
+	struct pollfd changed = { .fd = fd, .events = POLLPRI };
 	char text[256];
 	ssize_t size;
 
@@ -164,8 +164,8 @@ int run_cgroup_make(struct run_cgroup *cgroup, struct message *message)
 	cgroup->path = cgroup->directory + mount;
 	if (mkdir(cgroup->directory, 0700))
 		return say(message, -errno, cgroup->directory,
-			   errno == EEXIST ? "an earlier run left it: waybill down removes it"
-					   : "is cgroup2 mounted for writing?");
+			   errno == EEXIST ? "an earlier run left it: waybill down removes it" :
+					     "is cgroup2 mounted for writing?");
 	cgroup->lock = open_directory(cgroup->directory);
 	if (cgroup->lock < 0 || flock(cgroup->lock, LOCK_EX | LOCK_NB)) {
 		error = say(message, -errno, cgroup->directory, "did something remove it?");

@@ -19,7 +19,7 @@
 #define EXIT_NOT_FOUND 127
 #define EXIT_SIGNAL 128
 
-static const int held[] = {SIGINT, SIGQUIT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2};
+static const int held[] = { SIGINT, SIGQUIT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2 };
 
 void run_signals_hold(struct run_signals *signals)
 {

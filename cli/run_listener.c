@@ -45,7 +45,7 @@ int listener_parse(struct listener *listener, const char *text, struct message *
 	size_t length = colon ? (size_t)(colon - text) : 0;
 	char host[64];
 
-	*listener = (struct listener){.text = text};
+	*listener = (struct listener){ .text = text };
 	if (!colon || length >= sizeof(host) || parse_port(colon + 1, &listener->port))
 		return refuse(message, -EINVAL,
 			      "\"%s\" is not ADDRESS:PORT (write 127.0.0.1:9001, [::1]:9001, or "
@@ -96,7 +96,7 @@ static size_t parse_address(const char *hex, uint8_t address[16])
 /* How near a listener's address is to the one that is looked for; both as written by the kernel. */
 static int nearness(const uint8_t *at, size_t at_length, const uint8_t *wanted, size_t length)
 {
-	static const uint8_t zero[16], mapped[12] = {[10] = 0xff, 0xff};
+	static const uint8_t zero[16], mapped[12] = { [10] = 0xff, 0xff };
 
 	if (at_length == length && !memcmp(at, wanted, length))
 		return 4;
@@ -122,8 +122,8 @@ static int look(const char *path, const uint8_t *wanted, size_t length, uint16_t
 
 	/* Without IPv6 there is no tcp6. */
 	if (!file)
-		return errno == ENOENT ? 0
-				       : refuse(message, -errno, "%s: %s", path, strerror(errno));
+		return errno == ENOENT ? 0 :
+					 refuse(message, -errno, "%s: %s", path, strerror(errno));
 	while (fgets(line, sizeof(line), file)) {
 		if (sscanf(line, " %*d: %32[0-9A-F]:%4x %*s %2x %*s %*s %*s %u", hex, &at_port,
 			   &state, &user) != 4 ||
@@ -131,7 +131,7 @@ static int look(const char *path, const uint8_t *wanted, size_t length, uint16_t
 			continue;
 		near = nearness(address, parse_address(hex, address), wanted, length);
 		if (near > found->nearness)
-			*found = (struct found){user, near};
+			*found = (struct found){ user, near };
 	}
 	fclose(file);
 	return 0;
@@ -147,7 +147,7 @@ static int not_found(const struct listener *listener, struct message *message)
 
 int listener_find(struct listener *listener, struct message *message)
 {
-	struct found found4 = {0}, found6 = {0};
+	struct found found4 = { 0 }, found6 = { 0 };
 	int error = 0;
 
 	if (listener->has4)

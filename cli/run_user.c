@@ -63,7 +63,7 @@ int run_user_find(struct run_user *user, const char *name, struct message *messa
 	const struct passwd *entry;
 	unsigned int uid;
 
-	*user = (struct run_user){0};
+	*user = (struct run_user){ 0 };
 	if (!name)
 		return find_sudo(user, message);
 	entry = getpwnam(name);

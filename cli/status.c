@@ -22,8 +22,8 @@ struct options {
 };
 
 static const struct argp_option options[] = {
-	{"verbose", 'v', 0, 0, "Show counters that are zero too, and what they mean", 1},
-	{0},
+	{ "verbose", 'v', 0, 0, "Show counters that are zero too, and what they mean", 1 },
+	{ 0 },
 };
 
 static const char documentation[] =
@@ -110,12 +110,12 @@ static int gather(struct status *status, struct instance *instance, struct messa
 
 int command_status(int argc, char **argv)
 {
-	static const struct argp argp = {options,        parse_option, NULL, documentation,
-					 common_options, NULL,         NULL};
-	struct message message = {""};
-	struct status status = {0};
+	static const struct argp argp = { options,        parse_option, NULL, documentation,
+					  common_options, NULL,         NULL };
+	struct message message = { "" };
+	struct status status = { 0 };
 	struct instance *instance;
-	struct options given = {0};
+	struct options given = { 0 };
 	int result;
 
 	command_parse(&argp, argc, argv, &given);

@@ -13,7 +13,7 @@
 static struct waybill_address endpoint(const struct policy_service *service, int family,
 				       uint16_t port)
 {
-	struct waybill_address address = {.family = family, .port = port};
+	struct waybill_address address = { .family = family, .port = port };
 
 	if (family == AF_INET6) {
 		memcpy(address.address, service->address6, sizeof(service->address6));
@@ -27,7 +27,7 @@ static struct waybill_address endpoint(const struct policy_service *service, int
 static size_t endpoints_add(char *text, size_t size, size_t used, const char *protocol,
 			    const struct policy_service *service, uint16_t port)
 {
-	static const int families[] = {AF_INET, AF_INET6};
+	static const int families[] = { AF_INET, AF_INET6 };
 
 	for (size_t i = 0; port && i < 2; i++) {
 		struct waybill_address address = endpoint(service, families[i], port);
@@ -49,9 +49,9 @@ static void add_listeners(struct listing *listing, const struct service_status *
 		listing_add(listing, PAINT_DIM, "-");
 	else if (all)
 		listing_add(listing, PAINT_GOOD, "%s",
-			    has4 && has6 ? "alive"
-			    : has4       ? "alive, IPv4"
-					 : "alive, IPv6");
+			    has4 && has6 ? "alive" :
+			    has4         ? "alive, IPv4" :
+					   "alive, IPv6");
 	else if (status->alive4 || status->alive6)
 		listing_add(listing, PAINT_NOTE, "%s",
 			    status->alive4 ? "alive, IPv6 down" : "alive, IPv4 down");

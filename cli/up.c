@@ -11,9 +11,9 @@ struct up {
 };
 
 static const struct argp_option options[] = {
-	{"cgroup", 'c', "PATH", 0,
-	 "Attach to this cgroup and all below it, as /system.slice (all of them)", 1},
-	{0},
+	{ "cgroup", 'c', "PATH", 0,
+	  "Attach to this cgroup and all below it, as /system.slice (all of them)", 1 },
+	{ 0 },
 };
 
 static const char documentation[] =
@@ -45,12 +45,12 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
 
 int command_up(int argc, char **argv)
 {
-	static const struct argp argp = {options,        parse_option, NULL, documentation,
-					 common_options, NULL,         NULL};
-	struct message message = {""};
+	static const struct argp argp = { options,        parse_option, NULL, documentation,
+					  common_options, NULL,         NULL };
+	struct message message = { "" };
 	struct instance *instance;
 	const char *cgroup;
-	struct up up = {0};
+	struct up up = { 0 };
 	bool renewed;
 	int status;
 

@@ -19,8 +19,7 @@ static __always_inline int watched(void)
 {
 	struct control *settings = control_get();
 
-	return settings && settings->watch_until &&
-	       settings->watch_until > bpf_ktime_get_boot_ns();
+	return settings && settings->watch_until && settings->watch_until > bpf_ktime_get_boot_ns();
 }
 
 static __always_inline void process_current(struct waybill_process *process)

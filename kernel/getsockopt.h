@@ -81,9 +81,9 @@ static __always_inline int records_get(struct bpf_sockopt *ctx, struct accepted 
 }
 
 /*
- * Which of the hops is the caller's? Sets *state, and returns the context of that hop. A caller that
- * is no service was given an accepted socket by the one that accepted it, and is taken for it; on
- * an onward socket, whose last hop may be another service's, it is told nothing.
+ * Which of the hops is the caller's? Sets *state, and returns the context of that hop. A caller
+ * that is no service was given an accepted socket by the one that accepted it, and is taken for
+ * it; on an onward socket, whose last hop may be another service's, it is told nothing.
  */
 static __always_inline __u32 context_of_caller(const struct records_hop *last,
 					       const struct history *history, int is_accepted,
@@ -156,8 +156,7 @@ static __always_inline int context_get(struct bpf_sockopt *ctx, const struct rec
 
 /* last: the hop of an accepted socket, or of an onward socket that was redirected; or NULL. */
 static __always_inline int info_get(struct bpf_sockopt *ctx, const struct records_hop *last,
-				    const struct history *history, int is_accepted,
-				    __u32 hop_count)
+				    const struct history *history, int is_accepted, __u32 hop_count)
 {
 	struct waybill_info *info = ctx->optval;
 	const struct records_hop *hop = last;
@@ -186,8 +185,8 @@ static __always_inline int info_get(struct bpf_sockopt *ctx, const struct record
 	info->hop_count = hop_count;
 	info->service = hop->service;
 	info->filter = hop->filter;
-	info->records_size = RECORDS_HEADER_SIZE + parts + RECORDS_MAC_SIZE +
-			     (last ? RECORDS_HOP_SIZE : 0);
+	info->records_size =
+		RECORDS_HEADER_SIZE + parts + RECORDS_MAC_SIZE + (last ? RECORDS_HOP_SIZE : 0);
 	info->context_size = context ? context->size : 0;
 	info->flow = hop->flow;
 	info->time = hop->time;
@@ -242,8 +241,8 @@ static __always_inline int destination_get(struct bpf_sockopt *ctx,
 
 static __always_inline int option_get(struct bpf_sockopt *ctx)
 {
-	int original = (ctx->level == SOL_IP || ctx->level == SOL_IPV6) &&
-		       ctx->optname == SO_ORIGINAL_DST;
+	int original =
+		(ctx->level == SOL_IP || ctx->level == SOL_IPV6) && ctx->optname == SO_ORIGINAL_DST;
 	const struct records_hop *last = 0;
 	struct accepted *accepted;
 	struct connecting *state;
@@ -280,8 +279,8 @@ static __always_inline int option_get(struct bpf_sockopt *ctx)
 	if (ctx->optname < WAYBILL_REDIRECT_RECORDS || ctx->optname > WAYBILL_ORIGINAL_DESTINATION)
 		return ALLOW;
 	history = bpf_sk_storage_get(&histories, sk, 0, 0);
-	if (history && (!history->length || (!accepted && history->used &&
-					     sk->state == BPF_TCP_CLOSE)))
+	if (history &&
+	    (!history->length || (!accepted && history->used && sk->state == BPF_TCP_CLOSE)))
 		history = 0;
 	if (accepted) {
 		if (accepted->history && !history)

@@ -18,7 +18,8 @@ static __always_inline void handoff_key_fill(struct bpf_sock_ops *event, struct 
 {
 	/* The verifier wants every load from the context by itself, as it is written here. */
 	volatile struct bpf_sock_ops *ctx = event;
-	__u8 *local = client ? key->client : key->server, *remote = client ? key->server : key->client;
+	__u8 *local = client ? key->client : key->server,
+	     *remote = client ? key->server : key->client;
 	__u32 remote_port = bpf_ntohl(ctx->remote_port);
 	__u32 far[4] = { ctx->remote_ip6[0], ctx->remote_ip6[1], ctx->remote_ip6[2],
 			 ctx->remote_ip6[3] };

@@ -112,8 +112,8 @@ static __always_inline __u64 services_of(const void *image, const struct policy_
 	by_cgroup = policy_line(image, place->services_line);
 	if (!by_cgroup || !place->services_line || !*by_cgroup)
 		return 0;
-	by_user = policy_line(image, policy_table_find(image, header->service_user,
-						       policy_value32(uid), 32));
+	by_user = policy_line(
+		image, policy_table_find(image, header->service_user, policy_value32(uid), 32));
 	/* Line 0 is the header: a table that finds nothing finds it. */
 	if (!by_user || (const void *)by_user == (const void *)header)
 		return 0;
@@ -154,9 +154,10 @@ static __always_inline int is_ours(struct cgroup *cgroup)
  * The services that the listener at an address belongs to; 0 if nobody listens there, or nobody
  * who is a service. ctx is that of a connect hook: its socket's namespace is where we look.
  */
-static __attribute__((noinline)) __u64
-services_of_listener(struct bpf_sock_addr *ctx, const void *image,
-		     const struct policy_header *header, const struct waybill_address *endpoint)
+static __attribute__((noinline)) __u64 services_of_listener(struct bpf_sock_addr *ctx,
+							    const void *image,
+							    const struct policy_header *header,
+							    const struct waybill_address *endpoint)
 {
 	struct bpf_sock_tuple tuple = {};
 	struct mptcp_sock *parent;
@@ -170,13 +171,13 @@ services_of_listener(struct bpf_sock_addr *ctx, const void *image,
 	if (endpoint->family == AF_INET) {
 		tuple.ipv4.daddr = *(const __u32 *)(endpoint->address + 12);
 		tuple.ipv4.dport = endpoint->port;
-		listener = bpf_sk_lookup_tcp(ctx, &tuple, sizeof(tuple.ipv4),
-					     BPF_F_CURRENT_NETNS, 0);
+		listener =
+			bpf_sk_lookup_tcp(ctx, &tuple, sizeof(tuple.ipv4), BPF_F_CURRENT_NETNS, 0);
 	} else {
 		__builtin_memcpy(tuple.ipv6.daddr, endpoint->address, 16);
 		tuple.ipv6.dport = endpoint->port;
-		listener = bpf_sk_lookup_tcp(ctx, &tuple, sizeof(tuple.ipv6),
-					     BPF_F_CURRENT_NETNS, 0);
+		listener =
+			bpf_sk_lookup_tcp(ctx, &tuple, sizeof(tuple.ipv6), BPF_F_CURRENT_NETNS, 0);
 	}
 	if (!listener)
 		return 0;

@@ -21,8 +21,7 @@ static __always_inline void peername_restore(struct bpf_sock_addr *ctx, int v6)
 	if (!state || !state->target.family)
 		return;
 	remote_read(ctx, v6, &peer);
-	if (peer.port == state->target.port &&
-	    address_equal(peer.address, state->target.address))
+	if (peer.port == state->target.port && address_equal(peer.address, state->target.address))
 		remote_write(ctx, v6, &state->hop.destination);
 }
 

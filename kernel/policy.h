@@ -62,21 +62,21 @@ struct policy_header {
 	__u16 words; /* words of a bitmap that can have bits set: ceil(filters / 64) */
 	__u16 reserved;
 	__u64 records_expire; /* nanoseconds */
-	__u64 applied;	      /* when: nanoseconds of CLOCK_REALTIME */
+	__u64 applied;        /* when: nanoseconds of CLOCK_REALTIME */
 	__u32 service_line;   /* of the first service; then one line each, in order of weight */
-	__u32 filter_line;    /* of the first two filters; then two in a line, in order of precedence */
-	__u32 tcp, udp;	      /* result lines of the protocol */
+	__u32 filter_line; /* of the first two filters; then two in a line, in order of precedence */
+	__u32 tcp, udp;    /* result lines of the protocol */
 	/* Roots of tables, as in an entry. The first four give filters' result lines. */
 	__u32 remote4, remote6, remote_port, user;
-	__u32 service_user;	    /* uid -> line whose first word has the services it may be */
+	__u32 service_user;         /* uid -> line whose first word has the services it may be */
 	struct policy_hash cgroups; /* id -> value: filters' result line, value2: services' line */
-	__u32 cgroup_none;	    /* filters' result line of a process in none of these cgroups */
+	__u32 cgroup_none;          /* filters' result line of a process in none of these cgroups */
 	__u32 cgroup_none_services; /* services' line of such a process */
-	__u32 cgroup_levels; /* bit n: some named cgroup is n levels below the root of cgroup2 */
-	struct policy_hash ids;	      /* service id -> value: its slot */
+	__u32 cgroup_levels;    /* bit n: some named cgroup is n levels below the root of cgroup2 */
+	struct policy_hash ids; /* service id -> value: its slot */
 	struct policy_hash endpoints; /* 1 + TCP port, host byte order -> value: a slot with it */
-	__u32 source_line;	      /* path of the policy file, zero-terminated, for people */
-	__u32 last_context;	      /* the last number given to a context; none is given twice */
+	__u32 source_line;            /* path of the policy file, zero-terminated, for people */
+	__u32 last_context;           /* the last number given to a context; none is given twice */
 };
 
 /* A service's slot is its place in the order of weights: 0 sees connections first. */
@@ -109,7 +109,6 @@ _Static_assert(sizeof(struct policy_header) <= POLICY_LINE, "the header is one l
 _Static_assert(sizeof(struct policy_service) == POLICY_LINE, "a service is one line");
 _Static_assert(sizeof(struct policy_filter) == POLICY_LINE / 2, "two filters are one line");
 _Static_assert(sizeof(struct policy_cell) == 16, "eight cells are one line");
-
 
 /*
  * Whoever includes this says how to get a line (NULL if there is none of that number), and how
@@ -163,8 +162,8 @@ static long policy_descend(__u32 level, void *data)
 	if (!node)
 		return 1;
 	descent->entry = node[descent->value.high >> (64 - POLICY_STRIDE)];
-	descent->value.high = descent->value.high << POLICY_STRIDE |
-			      descent->value.low >> (64 - POLICY_STRIDE);
+	descent->value.high =
+		descent->value.high << POLICY_STRIDE | descent->value.low >> (64 - POLICY_STRIDE);
 	descent->value.low <<= POLICY_STRIDE;
 	return 0;
 }
@@ -211,7 +210,7 @@ POLICY_INLINE const struct policy_cell *policy_hash_find(const void *image,
 struct policy_query {
 	const struct waybill_address *remote;
 	__u32 protocol_line; /* header->tcp or header->udp */
-	__u32 uid;	     /* of the originator */
+	__u32 uid;           /* of the originator */
 	__u32 cgroup_line;   /* of the originator */
 };
 
@@ -265,10 +264,10 @@ POLICY_INLINE int policy_match(const void *image, const struct policy_header *he
 POLICY_INLINE __u32 policy_lowest_bit(__u64 word)
 {
 	static const __u8 place[64] = {
-		0, 1, 48, 2, 57, 49, 28, 3, 61, 58, 50, 42, 38, 29, 17, 4,
+		0,  1,  48, 2,  57, 49, 28, 3,  61, 58, 50, 42, 38, 29, 17, 4,
 		62, 55, 59, 36, 53, 51, 43, 22, 45, 39, 33, 30, 24, 18, 12, 5,
 		63, 47, 56, 27, 60, 41, 37, 16, 54, 35, 52, 21, 44, 32, 23, 11,
-		46, 26, 40, 15, 34, 20, 31, 10, 25, 14, 19, 9, 13, 8, 7, 6,
+		46, 26, 40, 15, 34, 20, 31, 10, 25, 14, 19, 9,  13, 8,  7,  6,
 	};
 
 	return place[((word & -word) * 0x03f79d71b4cb0a89ULL) >> 58];

@@ -14,7 +14,7 @@
  */
 static __always_inline int records_refuse(int error)
 {
-	count(error == EACCES	   ? COUNT_RECORDS_FOREIGN :
+	count(error == EACCES      ? COUNT_RECORDS_FOREIGN :
 	      error == EKEYEXPIRED ? COUNT_RECORDS_EXPIRED :
 				     COUNT_RECORDS_BAD);
 	return sockopt_fail(error);

@@ -17,8 +17,8 @@ struct control {
 	__u32 layout;
 	__u32 reserved;
 	__u64 watch_until; /* CLOCK_BOOTTIME: programs report events until then; 0 for never */
-	__u64 netns;	   /* cookie of the namespace in which services' ports are theirs alone */
-	__u64 cgroup;	   /* id of the cgroup that the instance is attached to */
+	__u64 netns;       /* cookie of the namespace in which services' ports are theirs alone */
+	__u64 cgroup;      /* id of the cgroup that the instance is attached to */
 	__u32 cgroup_level; /* its levels below the root; CGROUP_LEVEL_UNKNOWN in a cgroup namespace */
 	__u32 reserved2;
 	char cgroup_path[256]; /* of it, below the mount of cgroup2, for people */
@@ -50,19 +50,20 @@ struct context {
 /* The parts of the records that came before the last hop. */
 struct history {
 	__u32 length; /* of parts, in bytes */
-	__u32 used;   /* a connection with these records was established: they are not for another */
+	__u32 used; /* a connection with these records was established: they are not for another */
 	__u32 presumed; /* the connect hook made them, for one connect */
 	__u32 reserved;
 	struct records_summary summary;
 	struct waybill_process originator; /* of the first hop, as is */
-	__u64 originator_scope;		   /* its cgroup_scope */
+	__u64 originator_scope;            /* its cgroup_scope */
 	__u64 parts[RECORDS_PARTS_MAX / 8];
 };
 
 /* On a client's socket, while and after a redirected connect. */
 struct connecting {
 	struct records_hop hop;
-	struct waybill_address target; /* where it was redirected to; family 0: it is not redirected */
+	struct waybill_address
+		target; /* where it was redirected to; family 0: it is not redirected */
 	__u32 hop_count;
 	__u32 context_size;
 };
@@ -80,7 +81,7 @@ struct accepted {
 /* Connections under way, as both ends know them: the client is the one that connects. */
 struct handoff_key {
 	__u64 netns;
-	__u8 client[16], server[16]; /* IPv4 as ::ffff:a.b.c.d */
+	__u8 client[16], server[16];    /* IPv4 as ::ffff:a.b.c.d */
 	__u16 client_port, server_port; /* host byte order */
 	__u32 reserved;
 };
@@ -93,25 +94,25 @@ struct handoff_key {
 #define HANDOFF_HISTORY_SHARE (HANDOFF_HISTORIES_MAX / 8)
 
 enum counter {
-	COUNT_REDIRECTED,	/* connects sent to a service */
-	COUNT_BLOCKED,		/* connects refused by a filter */
-	COUNT_PERMITTED,	/* connects that a filter let pass by a service */
-	COUNT_DOWN_PASSED,	/* a service was down, and passed over */
-	COUNT_DOWN_BLOCKED,	/* a service was down, and the connect refused */
-	COUNT_HOP_LIMIT,	/* connects refused with ELOOP */
-	COUNT_NO_RECORDS,	/* a service connected without records, and was kept from a loop */
-	COUNT_TO_SERVICE,	/* connects aimed at a service's own endpoint, left alone */
-	COUNT_HANDED_OVER,	/* records that reached an accepted socket */
-	COUNT_HANDOFF_FULL,	/* connects refused: the client's uid has its share under way */
-	COUNT_NO_MEMORY,	/* connects refused: no memory for their record */
-	COUNT_HANDOFF_LOST,	/* handoffs without memory for their record: accepted without one */
-	COUNT_RECORDS_SET,	/* records put on an onward socket */
-	COUNT_RECORDS_BAD,	/* EBADMSG */
-	COUNT_RECORDS_EXPIRED,	/* EKEYEXPIRED */
-	COUNT_RECORDS_FOREIGN,	/* EACCES */
-	COUNT_BIND_REFUSED,	/* somebody else tried to bind a service's port */
-	COUNT_EVENTS_LOST,	/* the event buffer was full */
-	COUNT_SOURCE_ROUTE,	/* connects refused: packets would not go where they are sent */
+	COUNT_REDIRECTED,      /* connects sent to a service */
+	COUNT_BLOCKED,         /* connects refused by a filter */
+	COUNT_PERMITTED,       /* connects that a filter let pass by a service */
+	COUNT_DOWN_PASSED,     /* a service was down, and passed over */
+	COUNT_DOWN_BLOCKED,    /* a service was down, and the connect refused */
+	COUNT_HOP_LIMIT,       /* connects refused with ELOOP */
+	COUNT_NO_RECORDS,      /* a service connected without records, and was kept from a loop */
+	COUNT_TO_SERVICE,      /* connects aimed at a service's own endpoint, left alone */
+	COUNT_HANDED_OVER,     /* records that reached an accepted socket */
+	COUNT_HANDOFF_FULL,    /* connects refused: the client's uid has its share under way */
+	COUNT_NO_MEMORY,       /* connects refused: no memory for their record */
+	COUNT_HANDOFF_LOST,    /* handoffs without memory for their record: accepted without one */
+	COUNT_RECORDS_SET,     /* records put on an onward socket */
+	COUNT_RECORDS_BAD,     /* EBADMSG */
+	COUNT_RECORDS_EXPIRED, /* EKEYEXPIRED */
+	COUNT_RECORDS_FOREIGN, /* EACCES */
+	COUNT_BIND_REFUSED,    /* somebody else tried to bind a service's port */
+	COUNT_EVENTS_LOST,     /* the event buffer was full */
+	COUNT_SOURCE_ROUTE,    /* connects refused: packets would not go where they are sent */
 	COUNTERS
 };
 
@@ -124,7 +125,7 @@ struct service_counters {
 
 enum decision {
 	DECISION_NO_FILTER = 1, /* no filter matches */
-	DECISION_PERMIT,	/* every filter that decided says permit, or every service saw it */
+	DECISION_PERMIT,        /* every filter that decided says permit, or every service saw it */
 	DECISION_REDIRECT,
 	DECISION_BLOCK,
 	DECISION_DOWN_PASS,  /* service is down: on to the next */
@@ -132,11 +133,11 @@ enum decision {
 	DECISION_TO_SERVICE, /* aimed at a service's endpoint */
 	DECISION_HOP_LIMIT,
 	DECISION_NO_RECORDS, /* a service without records: it and those above are passed over */
-	DECISION_FULL,	     /* too many connections of this user are under way */
+	DECISION_FULL,       /* too many connections of this user are under way */
 	DECISION_NO_MEMORY,
 	DECISION_BIND_REFUSED,
 	DECISION_SOURCE_ROUTE, /* the socket has a source route or a routing header */
-	DECISION_SEEN, /* a filter matches, but its service is in the records */
+	DECISION_SEEN,         /* a filter matches, but its service is in the records */
 };
 
 /* One decision, as monitor shows it. */
@@ -144,7 +145,7 @@ struct event {
 	__u64 time; /* CLOCK_BOOTTIME */
 	__u64 flow; /* 0 if it was not redirected */
 	__u32 decision;
-	__u32 hop_count; /* before this decision */
+	__u32 hop_count;       /* before this decision */
 	__u32 service, filter; /* ids, 0 if none */
 	struct waybill_address destination;
 	struct waybill_process client;

@@ -16,10 +16,10 @@ struct walk {
 	const void *image;
 	const struct policy_header *header;
 	struct policy_match match;
-	__u64 seen; /* slots of services that are not to see it again */
-	__u32 next; /* the filter to go on with */
+	__u64 seen;     /* slots of services that are not to see it again */
+	__u32 next;     /* the filter to go on with */
 	__u32 decision; /* of the walk: enum decision */
-	__u32 filter;	/* that decided */
+	__u32 filter;   /* that decided */
 	__u32 reserved;
 	struct event_subject to; /* the connection that is asked for */
 };
@@ -65,7 +65,8 @@ static __always_inline int service_listens(struct walk *walk, const struct polic
 		return 0;
 	return service_endpoint(service, walk->to.destination.family, &endpoint) &&
 	       services_of_listener(walk->ctx, walk->image, walk->header, &endpoint) >>
-			       (slot & 63) & 1;
+			       (slot & 63) &
+		       1;
 }
 
 /* One service: the first filter of it that matches decides. Returns 1 when the walk is over. */

@@ -47,8 +47,8 @@ int waybill_address_from_sockaddr(const struct sockaddr *address, socklen_t leng
 	return 0;
 }
 
-int waybill_address_to_sockaddr(const struct waybill_address *address,
-				struct sockaddr_storage *out, socklen_t *length)
+int waybill_address_to_sockaddr(const struct waybill_address *address, struct sockaddr_storage *out,
+				socklen_t *length)
 {
 	struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)out;
 	struct sockaddr_in *in = (struct sockaddr_in *)out;

@@ -25,7 +25,7 @@ struct contexts {
 		uint32_t number;
 		bool used;
 		struct context context;
-	} *entry;
+	} * entry;
 	size_t count;
 	uint32_t last;
 };
@@ -39,8 +39,8 @@ static int contexts_read(struct contexts *contexts, struct message *message)
 	while (!bpf_map_get_next_key(map, previous, &number)) {
 		previous = &number;
 		if (contexts->count == room) {
-			void *more = reallocarray(contexts->entry, room + 64,
-						  sizeof(*contexts->entry));
+			void *more =
+				reallocarray(contexts->entry, room + 64, sizeof(*contexts->entry));
 
 			if (!more)
 				return fail(message, -ENOMEM, "out of memory");
@@ -188,8 +188,7 @@ int instance_policy(struct instance *instance, struct policy_image *image, struc
 	*image = (struct policy_image){};
 	map = policy_map(instance);
 	if (map < 0)
-		return map == -ENOENT ? map :
-					fail(message, map, "policy: %s", strerror(-map));
+		return map == -ENOENT ? map : fail(message, map, "policy: %s", strerror(-map));
 	if (bpf_obj_get_info_by_fd(map, &info, &size))
 		error = -errno;
 	image->lines = info.max_entries;
@@ -274,14 +273,15 @@ static int option_cgroups(struct instance *instance, const struct policy *policy
 			*count = 1;
 			return 0;
 		}
-		if (strcmp(root, "/") && (strncmp(cgroup, root, length) ||
-					  (cgroup[length] && cgroup[length] != '/')))
-			return fail(message, -EINVAL,
-				    "%s:%u: service \"%s\": its cgroup %s is not below %s, where the "
-				    "instance is up (move the service, or bring the instance up on a "
-				    "cgroup above both)",
-				    policy->source, policy->service[i].line,
-				    policy->service[i].name, cgroup, root);
+		if (strcmp(root, "/") &&
+		    (strncmp(cgroup, root, length) || (cgroup[length] && cgroup[length] != '/')))
+			return fail(
+				message, -EINVAL,
+				"%s:%u: service \"%s\": its cgroup %s is not below %s, where the "
+				"instance is up (move the service, or bring the instance up on a "
+				"cgroup above both)",
+				policy->source, policy->service[i].line, policy->service[i].name,
+				cgroup, root);
 		snprintf(path, sizeof(path), "%s%s", mount, cgroup);
 		error = cgroup_id(path, &id);
 		if (error)

@@ -140,8 +140,7 @@ int attach_options(struct instance *instance, const uint64_t *cgroups, size_t co
 	get = option_program(instance, "get");
 	set = option_program(instance, "set");
 	if (get < 0 || set < 0)
-		error = fail(message, -errno,
-			     "%s/programs: %s (waybill down, then waybill up)",
+		error = fail(message, -errno, "%s/programs: %s (waybill down, then waybill up)",
 			     instance->directory, strerror(errno));
 	for (size_t i = 0; !error && i < count; i++)
 		if (!options_attached(instance, cgroups[i]))
@@ -186,7 +185,8 @@ static int link_drop(const char *path, const char *name, void *data)
 	const struct cgroup_set *keep = data;
 	uint64_t cgroup;
 
-	if (sscanf(name, "get-%" SCNu64, &cgroup) != 1 && sscanf(name, "set-%" SCNu64, &cgroup) != 1)
+	if (sscanf(name, "get-%" SCNu64, &cgroup) != 1 &&
+	    sscanf(name, "set-%" SCNu64, &cgroup) != 1)
 		return 0;
 	for (size_t i = 0; i < keep->count; i++)
 		if (keep->cgroups[i] == cgroup)

@@ -123,9 +123,9 @@ int instance_list(char ***names, size_t *count, struct message *message)
 	*count = 0;
 	directory = opendir(PINS);
 	if (!directory)
-		return errno == ENOENT ? 0 :
-					 fail(message, -errno, PINS ": %s (needs root)",
-					      strerror(errno));
+		return errno == ENOENT ?
+			       0 :
+			       fail(message, -errno, PINS ": %s (needs root)", strerror(errno));
 	while ((entry = readdir(directory))) {
 		if (entry->d_name[0] == '.')
 			continue;

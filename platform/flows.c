@@ -31,8 +31,7 @@ static int iterator_open(struct instance *instance, struct message *message)
 		program = bpf_obj_get(path);
 	}
 	if (program < 0)
-		return fail(message, -errno, "the flows program: %s (waybill up)",
-			    strerror(errno));
+		return fail(message, -errno, "the flows program: %s (waybill up)", strerror(errno));
 	link = bpf_link_create(program, 0, BPF_TRACE_ITER, &options);
 	close(program);
 	if (link < 0)
@@ -65,8 +64,7 @@ static int read_all(int descriptor, uint8_t **bytes, size_t *size, struct messag
 		if (count < 0 && (errno == EAGAIN || errno == EINTR))
 			continue;
 		if (count < 0)
-			return fail(message, -errno, "cannot read the flows: %s",
-				    strerror(errno));
+			return fail(message, -errno, "cannot read the flows: %s", strerror(errno));
 		*size += count;
 	} while (count);
 	return 0;

@@ -123,18 +123,20 @@ static int programs_load(struct instance *instance, struct waybill_bpf **program
 	error = waybill_bpf__load(*programs);
 	if (error) {
 		fail(message, error,
-		     error == -EPERM ? "the kernel refuses eBPF programs: %s (needs root, or "
-				       "CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON)" :
-				       "the kernel does not take the eBPF programs: %s (Waybill needs "
-				       "Linux 6.1 with BTF; WAYBILL_DEBUG=1 shows why)",
+		     error == -EPERM ?
+			     "the kernel refuses eBPF programs: %s (needs root, or "
+			     "CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON)" :
+			     "the kernel does not take the eBPF programs: %s (Waybill needs "
+			     "Linux 6.1 with BTF; WAYBILL_DEBUG=1 shows why)",
 		     strerror(-error));
 		goto out;
 	}
 	for (int i = 0; i < MAPS; i++) {
 		if (instance->map[i] >= 0)
 			continue;
-		instance->map[i] = fcntl(bpf_map__fd(
-			bpf_object__find_map_by_name((*programs)->obj, instance_maps[i])), F_DUPFD_CLOEXEC, 3);
+		instance->map[i] = fcntl(bpf_map__fd(bpf_object__find_map_by_name(
+						 (*programs)->obj, instance_maps[i])),
+					 F_DUPFD_CLOEXEC, 3);
 		if (instance->map[i] < 0) {
 			error = fail(message, -errno, "maps: %s", strerror(errno));
 			goto out;
@@ -251,8 +253,7 @@ static int open_maps(struct instance *instance, struct message *message)
 		instance->map[i] = bpf_obj_get(path);
 		if (instance->map[i] < 0)
 			return errno == ENOENT ?
-				       fail(message, -ENOENT,
-					    "instance %s is not up (waybill up)",
+				       fail(message, -ENOENT, "instance %s is not up (waybill up)",
 					    instance->name) :
 				       fail(message, -errno, "%s: %s (needs root)", path,
 					    strerror(errno));

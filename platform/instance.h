@@ -57,7 +57,10 @@ int bpffs_directory(const char *name, char *path, size_t size, struct message *m
 int bpffs_lock(struct message *message);
 int bpffs_remove(const char *directory, bool *found, struct message *message);
 
-#define PROGRAMS_PINNED { "get", "set", "flows" } /* by others than links */
+#define PROGRAMS_PINNED                                                                            \
+	{                                                                                          \
+		"get", "set", "flows"                                                              \
+	} /* by others than links */
 
 /*
  * memory.c: what is made between the two calls is charged to no memory cgroup. Where the process

@@ -86,12 +86,12 @@ int instance_rotate_key(struct instance *instance, uint32_t *id, struct message 
 	next = ring.current + 1 ? ring.current + 1 : 1;
 	fresh = &ring.keys[next % KEYS];
 	if (fresh->id && now - fresh->retired <= expire) {
-		error = fail(message, -EBUSY,
-			     "%d keys were made in a short time, and records of the oldest are "
-			     "still good (wait %llu s)",
-			     KEYS,
-			     (unsigned long long)((expire - (now - fresh->retired)) / 1000000000 +
-						  1));
+		error = fail(
+			message, -EBUSY,
+			"%d keys were made in a short time, and records of the oldest are "
+			"still good (wait %llu s)",
+			KEYS,
+			(unsigned long long)((expire - (now - fresh->retired)) / 1000000000 + 1));
 		goto out;
 	}
 	error = key_make(fresh, next, message);

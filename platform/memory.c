@@ -86,8 +86,8 @@ void memory_uncharged(struct memory_place *place)
 	bool v2;
 
 	place->moved = controller_mount(place->mount, sizeof(place->mount), &v2) &&
-		       own_path(v2, place->path, sizeof(place->path)) &&
-		       strcmp(place->path, "/") && enter(place->mount, "/");
+		       own_path(v2, place->path, sizeof(place->path)) && strcmp(place->path, "/") &&
+		       enter(place->mount, "/");
 }
 
 void memory_charged(const struct memory_place *place)

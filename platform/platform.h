@@ -63,8 +63,7 @@ int instance_check(struct instance *instance, const struct policy *policy,
  * A copy of the image in force, for free(image->line). -ENOENT without message if no policy is
  * applied. Its header, services and filters are read with the functions of kernel/policy.h.
  */
-int instance_policy(struct instance *instance, struct policy_image *image,
-		    struct message *message);
+int instance_policy(struct instance *instance, struct policy_image *image, struct message *message);
 
 /* keys.c. A new key; records of the old one pass for as long as records do. -EBUSY: too soon. */
 int instance_rotate_key(struct instance *instance, uint32_t *id, struct message *message);

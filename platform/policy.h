@@ -26,7 +26,7 @@ struct range {
 
 struct prefix {
 	uint8_t address[16]; /* IPv4: the last four bytes, after ::ffff */
-	uint8_t length;	     /* IPv4: 0 to 32 */
+	uint8_t length;      /* IPv4: 0 to 32 */
 	bool v4;
 };
 
@@ -40,8 +40,8 @@ struct service {
 	char *name;
 	unsigned int line; /* in the file, 0 if it is not from a file */
 	uint32_t weight;
-	uint16_t tcp, udp; /* ports, host byte order; 0: none */
-	bool has4, has6;   /* endpoint address of the family */
+	uint16_t tcp, udp;                 /* ports, host byte order; 0: none */
+	bool has4, has6;                   /* endpoint address of the family */
 	uint8_t address4[4], address6[16]; /* 127.0.0.1 and ::1 for what comes from a file */
 	struct service_identity identity;
 	enum policy_when_down when_down;

@@ -15,7 +15,7 @@
 #include "policy_message.h"
 #include "policy_value.h"
 
-static const uint8_t v4_mapped[12] = {[10] = 0xff, [11] = 0xff};
+static const uint8_t v4_mapped[12] = { [10] = 0xff, [11] = 0xff };
 
 /* Clears all bits from "length" on, of 16 bytes. */
 static void cut(uint8_t address[16], unsigned int length)
@@ -55,7 +55,7 @@ int value_prefix(const char *text, struct prefix *prefix, struct reason *reason)
 	struct prefix cleared;
 	int length, bits;
 
-	*prefix = (struct prefix){.length = 0};
+	*prefix = (struct prefix){ .length = 0 };
 	if (size >= sizeof(address))
 		goto not_an_address;
 	memcpy(address, text, size);
@@ -157,7 +157,7 @@ int value_users(const char *text, struct range *range, struct reason *reason)
 	if (!digits || !more || text[digits + 1 + more]) {
 		if (value_user(text, &user, reason) < 0)
 			return -EINVAL;
-		*range = (struct range){.from = user, .to = user};
+		*range = (struct range){ .from = user, .to = user };
 		return 0;
 	}
 	snprintf(from_text, sizeof(from_text), "%.*s", digits < 12 ? (int)digits : 12, text);
@@ -172,6 +172,6 @@ int value_users(const char *text, struct range *range, struct reason *reason)
 			 "ends before it begins (did you mean %" PRIu64 "-%" PRIu64 "?)", to, from);
 		return -EINVAL;
 	}
-	*range = (struct range){.from = from, .to = to};
+	*range = (struct range){ .from = from, .to = to };
 	return 0;
 }

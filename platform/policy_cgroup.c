@@ -69,7 +69,7 @@ static void apply(struct scope *scope, const struct mention *mention)
 /* Notes a mention; those of the root hold everywhere at once. */
 static void note(struct cgroups *cgroups, const char *path, enum mention_kind kind, size_t index)
 {
-	struct mention mention = {path, kind, index};
+	struct mention mention = { path, kind, index };
 
 	if (!path || !strcmp(path, "/"))
 		apply(&cgroups->scope[0], &mention);
@@ -169,7 +169,7 @@ static int count_levels(const char *path)
 static int share_scope(struct image_builder *builder, const struct scope *scope, uint32_t *filters,
 		       uint32_t *services)
 {
-	struct bitmap mask = {.word = {scope->no_service ? 0 : scope->services}};
+	struct bitmap mask = { .word = { scope->no_service ? 0 : scope->services } };
 	int error = image_share(builder, &scope->filters, filters);
 
 	return error ? error : image_share(builder, &mask, services);
@@ -224,9 +224,8 @@ int cgroups_compile(struct compilation *compilation, struct policy_header *heade
 	if (!error)
 		error = share_scope(&compilation->builder, &cgroups->scope[0], &header->cgroup_none,
 				    &header->cgroup_none_services);
-	header->cgroup_levels = cgroups->levels && compilation->target->levels_unknown ?
-					~0U :
-					cgroups->levels;
+	header->cgroup_levels =
+		cgroups->levels && compilation->target->levels_unknown ? ~0U : cgroups->levels;
 	free(cgroups->mention);
 	free(cgroups->cell);
 	free(cgroups);

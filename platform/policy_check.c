@@ -29,25 +29,25 @@ uint32_t policy_service_id(const char *name)
 static unsigned int service_line(const struct check *check, size_t index, const char *section,
 				 const char *key)
 {
-	struct place place = {"services", index, section, key, 0};
+	struct place place = { "services", index, section, key, 0 };
 
-	return check->document ? document_line(check->document, &place)
-			       : check->policy->service[index].line;
+	return check->document ? document_line(check->document, &place) :
+				 check->policy->service[index].line;
 }
 
 static unsigned int filter_line(const struct check *check, size_t index, const char *section,
 				const char *key, size_t entry)
 {
-	struct place place = {"filters", index, section, key, entry};
+	struct place place = { "filters", index, section, key, entry };
 
-	return check->document ? document_line(check->document, &place)
-			       : check->policy->filter[index].line;
+	return check->document ? document_line(check->document, &place) :
+				 check->policy->filter[index].line;
 }
 
 /* Where the other one is, if the policy is from a file. */
 static struct mend in_line(unsigned int line)
 {
-	struct mend mend = {.text = ""};
+	struct mend mend = { .text = "" };
 
 	if (line)
 		snprintf(mend.text, sizeof(mend.text), " (line %u)", line);
@@ -276,7 +276,7 @@ static int check_filters(const struct check *check, size_t index, size_t other)
 int policy_check(const struct policy *policy, const struct document *document,
 		 struct message *message)
 {
-	struct check check = {policy, document, message};
+	struct check check = { policy, document, message };
 	struct reason reason;
 	size_t i, j;
 	int error = check_limits(&check);

@@ -105,14 +105,14 @@ static int compile_services(struct compilation *compilation, struct policy_heade
 		memcpy(line->address4, service->address4, sizeof(line->address4));
 		memcpy(line->address6, service->address6, sizeof(line->address6));
 		snprintf(line->name, sizeof(line->name), "%s", service->name);
-		ids[slot] = (struct policy_cell){.key = line->id, .value = slot};
+		ids[slot] = (struct policy_cell){ .key = line->id, .value = slot };
 		if (service->tcp)
 			endpoints[ports++] =
-				(struct policy_cell){.key = 1 + service->tcp, .value = slot};
+				(struct policy_cell){ .key = 1 + service->tcp, .value = slot };
 	}
 	error = image_hash(&compilation->builder, ids, header->services, &header->ids);
-	return error ? error
-		     : image_hash(&compilation->builder, endpoints, ports, &header->endpoints);
+	return error ? error :
+		       image_hash(&compilation->builder, endpoints, ports, &header->endpoints);
 }
 
 /* Ids that are taken move up by one, in order of precedence. */
@@ -213,7 +213,7 @@ static int add_ranges(struct table *table, const struct range *range, size_t ran
 
 static int compile_tables(struct compilation *compilation, struct policy_header *header)
 {
-	struct table remote4 = {0}, remote6 = {0}, port = {0}, user = {0}, service = {0};
+	struct table remote4 = { 0 }, remote6 = { 0 }, port = { 0 }, user = { 0 }, service = { 0 };
 	struct image_builder *builder = &compilation->builder;
 	unsigned int i;
 	int error = 0;
@@ -229,7 +229,7 @@ static int compile_tables(struct compilation *compilation, struct policy_header 
 	}
 	for (i = 0; !error && i < compilation->policy->services; i++) {
 		const struct service_identity *identity = &compilation->service[i]->identity;
-		struct range only = {identity->user, identity->user};
+		struct range only = { identity->user, identity->user };
 
 		error = add_ranges(&service, &only, identity->has_user, 32, i);
 	}
@@ -253,7 +253,7 @@ static int compile_tables(struct compilation *compilation, struct policy_header 
 
 static int compile_protocols(struct compilation *compilation, struct policy_header *header)
 {
-	struct bitmap tcp = {0}, udp = {0};
+	struct bitmap tcp = { 0 }, udp = { 0 };
 	unsigned int i;
 	int error;
 
@@ -305,11 +305,11 @@ int policy_compile(const struct policy *policy, const struct policy_target *targ
 		   struct policy_image *image, struct message *message)
 {
 	struct compilation *compilation;
-	struct policy_header header = {0};
+	struct policy_header header = { 0 };
 	uint32_t first;
 	int error;
 
-	*image = (struct policy_image){0};
+	*image = (struct policy_image){ 0 };
 	error = policy_check(policy, NULL, message);
 	if (error)
 		return error;

@@ -43,8 +43,8 @@ static int node_add(struct document *document, enum document_kind kind, unsigned
 		document->nodes_capacity = capacity;
 	}
 	if (!document->nodes)
-		document->node[document->nodes++] = (struct document_node){0};
-	document->node[document->nodes] = (struct document_node){.kind = kind, .line = line};
+		document->node[document->nodes++] = (struct document_node){ 0 };
+	document->node[document->nodes] = (struct document_node){ .kind = kind, .line = line };
 	*number = document->nodes++;
 	return 0;
 }
@@ -217,8 +217,8 @@ static int take_event(struct document *document, struct open_nodes *open, const 
 	case YAML_SEQUENCE_START_EVENT:
 		error = refuse_anchor(message, document, event, event->data.sequence_start.anchor,
 				      event->data.sequence_start.tag);
-		return error ? error
-			     : begin_node(document, open, event, DOCUMENT_SEQUENCE, message);
+		return error ? error :
+			       begin_node(document, open, event, DOCUMENT_SEQUENCE, message);
 	case YAML_MAPPING_START_EVENT:
 		error = refuse_anchor(message, document, event, event->data.mapping_start.anchor,
 				      event->data.mapping_start.tag);
@@ -261,12 +261,12 @@ static int parser_error(const yaml_parser_t *parser, const struct document *docu
 int document_parse(struct document *document, const char *name, const char *text, size_t size,
 		   struct message *message)
 {
-	struct open_nodes open = {.depth = 0};
+	struct open_nodes open = { .depth = 0 };
 	yaml_parser_t parser;
 	bool end = false;
 	int error = 0;
 
-	*document = (struct document){.name = name};
+	*document = (struct document){ .name = name };
 	if (size > DOCUMENT_TEXT_MAX) {
 		policy_error(message, name, 0, "larger than 64 MiB (make it smaller)");
 		return -E2BIG;
@@ -297,5 +297,5 @@ void document_release(struct document *document)
 {
 	free(document->node);
 	free(document->text);
-	*document = (struct document){0};
+	*document = (struct document){ 0 };
 }

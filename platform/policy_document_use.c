@@ -135,7 +135,7 @@ static void write_node(struct writer *writer, uint32_t number, bool listed)
 
 int document_write(const struct document *document, const char *listed, char **text, size_t *size)
 {
-	struct writer writer = {.document = document, .listed = listed, .line = 1};
+	struct writer writer = { .document = document, .listed = listed, .line = 1 };
 	bool failed;
 
 	*text = NULL;

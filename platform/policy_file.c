@@ -77,8 +77,8 @@ static int load_name(struct load *load, struct place place, const char *text, ch
 
 static int load_limits(struct load *load, const struct file_limits *file, struct policy *policy)
 {
-	struct place hops = {.list = "limits", .key = "hops"};
-	struct place expire = {.list = "limits", .key = "records_expire"};
+	struct place hops = { .list = "limits", .key = "hops" };
+	struct place expire = { .list = "limits", .key = "records_expire" };
 	uint64_t number = WAYBILL_HOPS_DEFAULT;
 	int error = load_number(load, hops, file->hops, 1, WAYBILL_HOPS_MAX, &number);
 
@@ -116,8 +116,8 @@ static int load_identity(struct load *load, struct place place, const struct fil
 static int load_service(struct load *load, const struct file_service *file, size_t index,
 			struct service *service)
 {
-	static const char *const choices[] = {"block", "pass", NULL};
-	struct place place = {.list = "services", .index = index};
+	static const char *const choices[] = { "block", "pass", NULL };
+	struct place place = { .list = "services", .index = index };
 	struct place tcp = place, udp = place, weight = place, down = place;
 	uint64_t number = 0, tcp_port = 0, udp_port = 0;
 	size_t choice = 0;
@@ -127,8 +127,8 @@ static int load_service(struct load *load, const struct file_service *file, size
 		.line = document_line(load->document, &place),
 		.has4 = true,
 		.has6 = true,
-		.address4 = {127, 0, 0, 1},
-		.address6 = {[15] = 1},
+		.address4 = { 127, 0, 0, 1 },
+		.address6 = { [15] = 1 },
 	};
 	place.key = "name";
 	weight.key = "weight";
@@ -157,7 +157,7 @@ static int load_service(struct load *load, const struct file_service *file, size
 static int load_protocols(struct load *load, struct place place, const struct file_match *file,
 			  struct filter *filter)
 {
-	static const char *const choices[] = {"tcp", "udp", NULL};
+	static const char *const choices[] = { "tcp", "udp", NULL };
 	size_t choice = 0;
 	int error = 0;
 
@@ -222,8 +222,8 @@ static int load_context(struct load *load, const struct file_filter *file, struc
 static int load_filter(struct load *load, const struct file_filter *file, size_t index,
 		       struct filter *filter)
 {
-	static const char *const choices[] = {"permit", "block", "redirect", NULL};
-	struct place place = {.list = "filters", .index = index};
+	static const char *const choices[] = { "permit", "block", "redirect", NULL };
+	struct place place = { .list = "filters", .index = index };
 	struct place weight = place, action = place, match = place;
 	size_t choice = 0;
 	uint64_t number = 0;
@@ -254,7 +254,7 @@ static int load_filter(struct load *load, const struct file_filter *file, size_t
 
 static int load_policy(struct load *load, const struct file_policy *file, struct policy *policy)
 {
-	struct place version = {.list = "version", .key = "version"};
+	struct place version = { .list = "version", .key = "version" };
 	uint64_t number;
 	size_t i;
 	int error;
@@ -282,7 +282,7 @@ int policy_load_text(const char *name, const char *text, size_t size, struct pol
 {
 	struct file_policy *file = NULL;
 	struct document document;
-	struct load load = {.name = name, .document = &document, .message = message};
+	struct load load = { .name = name, .document = &document, .message = message };
 	int error;
 
 	*policy = NULL;

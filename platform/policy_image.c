@@ -157,7 +157,7 @@ int image_hash(struct image_builder *builder, const struct policy_cell *cell, si
 	uint32_t cells = CELLS;
 	int error = -E2BIG;
 
-	*hash = (struct policy_hash){0};
+	*hash = (struct policy_hash){ 0 };
 	if (!count)
 		return 0;
 	/* Two cells for each key are on the verge of failing; with three it hardly ever does. */
@@ -185,5 +185,5 @@ void image_release(struct image_builder *builder)
 {
 	free(builder->line);
 	free(builder->slot);
-	*builder = (struct image_builder){0};
+	*builder = (struct image_builder){ 0 };
 }

@@ -29,7 +29,7 @@ int policy_error(struct message *message, const char *source, unsigned int line,
 
 struct excerpt excerpt(const char *text)
 {
-	struct excerpt shown = {.text = ""};
+	struct excerpt shown = { .text = "" };
 	size_t length = strnlen(text, sizeof(shown.text)), i;
 	bool cut = length >= sizeof(shown.text);
 

@@ -113,7 +113,7 @@ struct complaint {
 static void take_log(cyaml_log_t level, void *data, const char *format, va_list list)
 {
 	struct complaint *complaint = data;
-	struct step step = {.in_sequence = false};
+	struct step step = { .in_sequence = false };
 	char text[320];
 
 	if (level < CYAML_LOG_ERROR)
@@ -234,7 +234,7 @@ static const char *kind_wanted(const cyaml_schema_value_t *schema)
 static int other_kind(const struct document *document, const struct complaint *complaint,
 		      struct message *message)
 {
-	static const char *const kinds[] = {"one value", "a list", "a mapping"};
+	static const char *const kinds[] = { "one value", "a list", "a mapping" };
 	const cyaml_schema_value_t *schema;
 	uint32_t node = follow(document, complaint, 0, &schema);
 	const char *what = "this";
@@ -297,7 +297,7 @@ static const cyaml_config_t quiet = {
 
 int schema_load(const struct document *document, struct file_policy **file, struct message *message)
 {
-	struct complaint complaint = {.steps = 0};
+	struct complaint complaint = { .steps = 0 };
 	cyaml_config_t config = quiet;
 	cyaml_data_t *data = NULL;
 	cyaml_err_t error;

@@ -26,7 +26,7 @@ struct segments {
 
 static void add_edge(struct table *table, table_value at, unsigned int member, bool end)
 {
-	table->edge[table->edges++] = (struct table_edge){at, member, end};
+	table->edge[table->edges++] = (struct table_edge){ at, member, end };
 }
 
 int table_add(struct table *table, table_value from, table_value to, int bits, unsigned int member)
@@ -81,14 +81,14 @@ static int add_segment(struct segments *segments, table_value from, struct image
 	if (error)
 		return error;
 	if (!segments->count || segments->segment[segments->count - 1].line != line)
-		segments->segment[segments->count++] = (struct segment){from, line};
+		segments->segment[segments->count++] = (struct segment){ from, line };
 	return 0;
 }
 
 static int sweep(struct table *table, struct image_builder *builder, struct segments *segments)
 {
-	uint32_t open[POLICY_FILTERS_MAX] = {0};
-	struct bitmap accepting = {0};
+	uint32_t open[POLICY_FILTERS_MAX] = { 0 };
+	struct bitmap accepting = { 0 };
 	table_value at = 0;
 	size_t i = 0;
 	int error = 0;
@@ -153,7 +153,7 @@ int table_build(struct table *table, struct image_builder *builder, uint32_t *ro
 
 	error = sweep(table, builder, &segments);
 	if (!error) {
-		cutter = (struct cutter){builder, segments.segment};
+		cutter = (struct cutter){ builder, segments.segment };
 		error = cut_entry(&cutter, 0, 0, 0, segments.count - 1, root);
 	}
 	free(segments.segment);
@@ -163,5 +163,5 @@ int table_build(struct table *table, struct image_builder *builder, uint32_t *ro
 void table_release(struct table *table)
 {
 	free(table->edge);
-	*table = (struct table){0};
+	*table = (struct table){ 0 };
 }

@@ -48,7 +48,7 @@ int value_duration(const char *text, uint64_t *nanoseconds, struct reason *reaso
 	static const struct {
 		const char *name;
 		uint64_t seconds;
-	} units[] = {{"s", 1}, {"m", 60}, {"h", 3600}};
+	} units[] = { { "s", 1 }, { "m", 60 }, { "h", 3600 } };
 	uint64_t number, seconds = 0;
 	size_t i;
 
@@ -77,7 +77,7 @@ int value_ports(const char *text, struct range *range, struct reason *reason)
 				to = 0;
 		}
 		if (!*text && from >= 1 && to <= 65535 && from <= to) {
-			*range = (struct range){.from = from, .to = to};
+			*range = (struct range){ .from = from, .to = to };
 			return 0;
 		}
 		if (!*text && from > to && to >= 1 && from <= 65535) {

@@ -25,7 +25,8 @@ static const struct word counter_words[COUNTERS] = {
 	[COUNT_HANDOFF_FULL] = { "handoff_full",
 				 "connects refused: the user has too many under way" },
 	[COUNT_NO_MEMORY] = { "no_memory", "connects refused: no memory for the record" },
-	[COUNT_HANDOFF_LOST] = { "handoff_lost", "records lost: no memory, or over the user's share" },
+	[COUNT_HANDOFF_LOST] = { "handoff_lost",
+				 "records lost: no memory, or over the user's share" },
 	[COUNT_RECORDS_SET] = { "records_set", "records put on onward sockets" },
 	[COUNT_RECORDS_BAD] = { "records_bad", "records refused: malformed or forged" },
 	[COUNT_RECORDS_EXPIRED] = { "records_expired", "records refused: too old" },
@@ -160,8 +161,7 @@ int service_listeners(const struct policy_service *service, bool *alive4, bool *
 	uint16_t port = ntohs(service->tcp_port);
 	bool any_v6 = false;
 
-	*alive6 = listens("/proc/net/tcp6", port, service->address6, 16, &any_v6) &&
-		  service->has6;
+	*alive6 = listens("/proc/net/tcp6", port, service->address6, 16, &any_v6) && service->has6;
 	/* A socket on [::] takes IPv4 too, unless it was told not to, which is not shown. */
 	*alive4 = service->has4 &&
 		  (listens("/proc/net/tcp", port, service->address4, 4, NULL) || any_v6);

@@ -27,8 +27,8 @@ struct records_header {
 	__u32 magic;
 	__u8 version;
 	__u8 hop_count;
-	__u16 length; /* of the whole blob with its MAC, in bytes; a multiple of 8 */
-	__u32 key;    /* id of the key that the MAC was made with */
+	__u16 length;  /* of the whole blob with its MAC, in bytes; a multiple of 8 */
+	__u32 key;     /* id of the key that the MAC was made with */
 	__u32 service; /* whom the records were issued to: the service of the last hop */
 	__u64 issued;  /* nanoseconds of CLOCK_BOOTTIME of the issuing host */
 	__u64 flow;    /* of the last hop */
@@ -48,9 +48,9 @@ struct records_hop {
 	__u64 time;    /* nanoseconds of CLOCK_BOOTTIME */
 	__u64 flow;
 	struct waybill_address destination; /* what this hop's client asked for */
-	struct waybill_process client;	    /* who asked; in the first hop the originator */
+	struct waybill_process client;      /* who asked; in the first hop the originator */
 	__u64 cgroup_scope; /* the nearest cgroup, itself or above, that the policy names; 0 for none */
-	__u64 netns;	    /* cookie of the client's network namespace */
+	__u64 netns;        /* cookie of the client's network namespace */
 };
 
 #define RECORDS_HEADER_SIZE 32
@@ -61,15 +61,15 @@ struct records_hop {
 
 _Static_assert(sizeof(struct records_header) == RECORDS_HEADER_SIZE, "header has no padding");
 _Static_assert(sizeof(struct records_hop) == RECORDS_HOP_SIZE, "hop has no padding");
-_Static_assert(WAYBILL_HOPS_MAX * RECORDS_HOP_SIZE <= RECORDS_PARTS_MAX, "all hops fit");
+_Static_assert(WAYBILL_HOPS_MAX *RECORDS_HOP_SIZE <= RECORDS_PARTS_MAX, "all hops fit");
 
 /* What a walk over the parts finds. Offsets are from the first part. */
 struct records_summary {
 	__u32 hop_count;
 	__u32 first_hop; /* offset of the first hop */
-	__u32 last_hop;	 /* offset of the last one */
+	__u32 last_hop;  /* offset of the last one */
 	__u32 next_part; /* offset at which the next part begins */
-	__u32 presumed;	 /* bit n: hop n was presumed */
+	__u32 presumed;  /* bit n: hop n was presumed */
 	__u32 reserved;
 	__u32 services[WAYBILL_HOPS_MAX];
 	__u32 contexts[WAYBILL_HOPS_MAX];
@@ -82,8 +82,8 @@ struct records_summary {
 static inline __attribute__((always_inline)) int
 records_header_valid(const struct records_header *h, __u32 length)
 {
-	return h->magic == RECORDS_MAGIC && h->version == RECORDS_VERSION &&
-	       h->length == length && length % 8 == 0 && length <= WAYBILL_RECORDS_MAX &&
+	return h->magic == RECORDS_MAGIC && h->version == RECORDS_VERSION && h->length == length &&
+	       length % 8 == 0 && length <= WAYBILL_RECORDS_MAX &&
 	       length >= RECORDS_HEADER_SIZE + RECORDS_HOP_SIZE + RECORDS_MAC_SIZE &&
 	       h->hop_count > 0 && h->hop_count <= WAYBILL_HOPS_MAX;
 }
@@ -92,8 +92,8 @@ records_header_valid(const struct records_header *h, __u32 length)
  * Takes the parts one word at a time, the first with offset 0. Returns 1, or 0 if a part is
  * malformed; after the last word the walk is whole if next_part equals the length of the parts.
  */
-static inline __attribute__((always_inline)) int
-records_read_word(struct records_summary *s, __u32 offset, __u64 word)
+static inline __attribute__((always_inline)) int records_read_word(struct records_summary *s,
+								   __u32 offset, __u64 word)
 {
 	__u32 type = word & 0xffff, length = (word >> 16) & 0xffff;
 

@@ -42,7 +42,7 @@ static const char *error_name(int error)
 
 static void close_socket(int fd, bool reset)
 {
-	static const struct linger no_linger = {.l_onoff = 1, .l_linger = 0};
+	static const struct linger no_linger = { .l_onoff = 1, .l_linger = 0 };
 
 	if (fd < 0)
 		return;
@@ -175,8 +175,8 @@ void connection_turn(struct relay *relay, struct connection *connection)
 		return;
 
 	up = pump_direction(relay, connection, &connection->up, &failure);
-	down = up == PUMP_FAILED ? PUMP_FAILED
-				 : pump_direction(relay, connection, &connection->down, &failure);
+	down = up == PUMP_FAILED ? PUMP_FAILED :
+				   pump_direction(relay, connection, &connection->down, &failure);
 	if (down == PUMP_FAILED || endpoint_failed(&connection->client, &failure) ||
 	    endpoint_failed(&connection->server, &failure)) {
 		connection_fail(relay, connection, &failure);
@@ -252,7 +252,7 @@ static void connection_connect(struct relay *relay, struct connection *connectio
 static bool connection_is_loop(const struct relay *relay, const struct connection *connection)
 {
 	const struct address *to = &connection->destination;
-	struct address local = {.length = sizeof(local.storage)};
+	struct address local = { .length = sizeof(local.storage) };
 	bool candidate = false;
 	size_t i;
 
@@ -284,8 +284,8 @@ static bool connection_route(struct relay *relay, struct connection *connection)
 		connection_end(relay, connection, "refused: the destination is this relay");
 	} else if (nobody) {
 		connection_end(relay, connection,
-			       error == -ENOENT ? "refused: not redirected"
-						: "refused: Waybill is not up");
+			       error == -ENOENT ? "refused: not redirected" :
+						  "refused: Waybill is not up");
 		if (!message_due(&limit, relay->now))
 			return false;
 		address_format(&connection->peer, peer);
@@ -314,8 +314,8 @@ void connection_open(struct relay *relay, int fd, const struct address *peer)
 			message("reset a connection: out of memory; lower --max-connections");
 		return;
 	}
-	connection->client = (struct endpoint){{endpoint_ready}, connection, fd, 0, 0, 0};
-	connection->server = (struct endpoint){{endpoint_ready}, connection, -1, 0, 0, 0};
+	connection->client = (struct endpoint){ { endpoint_ready }, connection, fd, 0, 0, 0 };
+	connection->server = (struct endpoint){ { endpoint_ready }, connection, -1, 0, 0, 0 };
 	connection->up.from = connection->down.to = &connection->client;
 	connection->up.to = connection->down.from = &connection->server;
 	connection->started = connection->active = relay->now;

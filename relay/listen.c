@@ -32,7 +32,7 @@ static void pause_accepting(struct relay *relay)
 /* True if a connection could be accepted and reset. */
 static bool shed(struct relay *relay, int listener)
 {
-	static const struct linger no_linger = {.l_onoff = 1, .l_linger = 0};
+	static const struct linger no_linger = { .l_onoff = 1, .l_linger = 0 };
 	static struct message_limit limit;
 	int fd = -1;
 
@@ -93,7 +93,7 @@ void listeners_update(struct relay *relay)
 	static struct message_limit limit;
 	bool full = relay->connection_count >= relay->connections_max;
 	bool accepting = !full && !relay->draining && relay->now >= relay->accept_after;
-	struct epoll_event event = {.events = accepting ? EPOLLIN : 0};
+	struct epoll_event event = { .events = accepting ? EPOLLIN : 0 };
 	size_t i;
 
 	if (accepting == relay->accepting)

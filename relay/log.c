@@ -76,7 +76,7 @@ int log_reopen(struct log *log, const char *path)
 
 static ssize_t log_write_some(struct log *log)
 {
-	struct pollfd ready = {.fd = log->fd, .events = POLLOUT};
+	struct pollfd ready = { .fd = log->fd, .events = POLLOUT };
 	size_t length = log->length;
 
 	if (log->kind == LOG_SOCKET)
@@ -141,7 +141,7 @@ static int64_t milliseconds(void)
 
 void log_close(struct log *log)
 {
-	struct pollfd ready = {.fd = log->fd, .events = POLLOUT};
+	struct pollfd ready = { .fd = log->fd, .events = POLLOUT };
 	int64_t end = milliseconds() + LOG_LAST_WAIT, left;
 	size_t i;
 

@@ -22,7 +22,7 @@
 
 int relay_watch(struct relay *relay, int fd, uint32_t events, struct watch *watch)
 {
-	struct epoll_event event = {.events = events, .data.ptr = watch};
+	struct epoll_event event = { .events = events, .data.ptr = watch };
 
 	return epoll_ctl(relay->epoll, EPOLL_CTL_ADD, fd, &event) ? -errno : 0;
 }

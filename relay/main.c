@@ -37,29 +37,29 @@ enum option_key {
 };
 
 static const struct argp_option options[] = {
-	{"listen", 'l', "ADDRESS:PORT", 0,
-	 "Accept connections here. :PORT alone means loopback only: 127.0.0.1 and [::1]. May be "
-	 "given more than once",
-	 1},
-	{"service", 's', "NAME", 0, "Label log lines with NAME", 1},
-	{"log", OPTION_LOG, "FILE", 0,
-	 "Append log lines to FILE, not standard output; SIGHUP opens it again", 1},
-	{"allow-direct", OPTION_ALLOW_DIRECT, "ADDRESS:PORT", 0,
-	 "Forward connections that nobody redirected to this one place, instead of resetting them",
-	 2},
-	{"no-records", OPTION_NO_RECORDS, 0, 0,
-	 "Forget the records, as a proxy does that knows nothing of Waybill: for tests", 2},
-	{"connect-timeout", OPTION_CONNECT_TIMEOUT, "SECONDS", 0,
-	 "Give up connecting onward after this long (30; 0: when the kernel does)", 3},
-	{"idle-timeout", OPTION_IDLE_TIMEOUT, "SECONDS", 0,
-	 "Reset connections on which nothing moved for this long (0: never)", 3},
-	{"drain", OPTION_DRAIN, "SECONDS", 0,
-	 "When told to end, let connections finish for this long (30)", 3},
-	{"max-connections", OPTION_MAX_CONNECTIONS, "COUNT", 0,
-	 "Accept no more while this many are open (10000)", 3},
-	{"ready-fd", OPTION_READY_FD, "NUMBER", 0,
-	 "Write a newline to this file descriptor when listening, and close it", 4},
-	{0},
+	{ "listen", 'l', "ADDRESS:PORT", 0,
+	  "Accept connections here. :PORT alone means loopback only: 127.0.0.1 and [::1]. May be "
+	  "given more than once",
+	  1 },
+	{ "service", 's', "NAME", 0, "Label log lines with NAME", 1 },
+	{ "log", OPTION_LOG, "FILE", 0,
+	  "Append log lines to FILE, not standard output; SIGHUP opens it again", 1 },
+	{ "allow-direct", OPTION_ALLOW_DIRECT, "ADDRESS:PORT", 0,
+	  "Forward connections that nobody redirected to this one place, instead of resetting them",
+	  2 },
+	{ "no-records", OPTION_NO_RECORDS, 0, 0,
+	  "Forget the records, as a proxy does that knows nothing of Waybill: for tests", 2 },
+	{ "connect-timeout", OPTION_CONNECT_TIMEOUT, "SECONDS", 0,
+	  "Give up connecting onward after this long (30; 0: when the kernel does)", 3 },
+	{ "idle-timeout", OPTION_IDLE_TIMEOUT, "SECONDS", 0,
+	  "Reset connections on which nothing moved for this long (0: never)", 3 },
+	{ "drain", OPTION_DRAIN, "SECONDS", 0,
+	  "When told to end, let connections finish for this long (30)", 3 },
+	{ "max-connections", OPTION_MAX_CONNECTIONS, "COUNT", 0,
+	  "Accept no more while this many are open (10000)", 3 },
+	{ "ready-fd", OPTION_READY_FD, "NUMBER", 0,
+	  "Write a newline to this file descriptor when listening, and close it", 4 },
+	{ 0 },
 };
 
 static const char documentation[] =
@@ -98,7 +98,7 @@ static void add_listener(struct argp_state *state, const struct address *address
 	if (relay_options->listen_count == RELAY_LISTENERS_MAX)
 		argp_error(state, "--listen: more than %d addresses", RELAY_LISTENERS_MAX);
 	relay_options->listen[relay_options->listen_count++] =
-		(struct listen_request){.address = *address, .paired = paired};
+		(struct listen_request){ .address = *address, .paired = paired };
 }
 
 static void parse_listen(struct argp_state *state, const char *text)
@@ -210,13 +210,13 @@ static void say_ready(int fd)
 
 int main(int argc, char **argv)
 {
-	static const struct argp argp = {
-		.options = options, .parser = parse_option, .doc = documentation};
+	static const struct argp argp = { .options = options,
+					  .parser = parse_option,
+					  .doc = documentation };
 	static struct relay relay;
-	struct relay_options relay_options = {.connect_timeout = 30,
-					      .drain_timeout = 30,
-					      .connections_max = 10000,
-					      .ready_fd = -1};
+	struct relay_options relay_options = {
+		.connect_timeout = 30, .drain_timeout = 30, .connections_max = 10000, .ready_fd = -1
+	};
 	int error;
 
 	/* Nobody reading what the relay writes is no reason to end. */

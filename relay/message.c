@@ -13,7 +13,7 @@
 
 void message(const char *format, ...)
 {
-	struct pollfd ready = {.fd = STDERR_FILENO, .events = POLLOUT};
+	struct pollfd ready = { .fd = STDERR_FILENO, .events = POLLOUT };
 	char text[1024] = "waybill-relay: ";
 	size_t length = strlen(text);
 	va_list arguments;

@@ -116,7 +116,7 @@ static enum sniff_state tls(const unsigned char *bytes, size_t length, unsigned 
 		at += part;
 		if (gathered && handshake[0] != TLS_CLIENT_HELLO)
 			return SNIFF_NOTHING;
-		cursor = (struct cursor){handshake + !!gathered, handshake + gathered};
+		cursor = (struct cursor){ handshake + !!gathered, handshake + gathered };
 		if (cursor_number(&cursor, 3, &message)) {
 			if (message > SNIFF_SIZE_MAX - TLS_RECORD_HEADER - TLS_HANDSHAKE_HEADER)
 				return SNIFF_NOTHING;
@@ -193,7 +193,7 @@ static bool name_is_printable(const struct name *name)
 static enum sniff_state look(struct sniff *sniff, const unsigned char *bytes, size_t length)
 {
 	unsigned char handshake[SNIFF_SIZE_MAX];
-	struct name name = {0};
+	struct name name = { 0 };
 	enum sniff_state state;
 
 	if (bytes[0] == TLS_RECORD_HANDSHAKE)

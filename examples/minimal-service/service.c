@@ -91,8 +91,8 @@ static int connection_serve(int accepted)
 
 	if (onward < 0)
 		fprintf(stderr, "minimal-service: %s\n",
-			onward == -ENOENT ? "refused a connection that was not redirected here"
-					  : strerror(-onward));
+			onward == -ENOENT ? "refused a connection that was not redirected here" :
+					    strerror(-onward));
 	else if (connection_carry(accepted, onward) == 0)
 		return 0;
 	setsockopt(accepted, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
@@ -102,7 +102,8 @@ static int connection_serve(int accepted)
 
 static int service_listen(char *where)
 {
-	struct addrinfo hints = { .ai_flags = AI_NUMERICHOST, .ai_socktype = SOCK_STREAM }, *address;
+	struct addrinfo hints = { .ai_flags = AI_NUMERICHOST, .ai_socktype = SOCK_STREAM },
+			*address;
 	char *port = strrchr(where, ':'), *host = where;
 	int listener, on = 1;
 

@@ -65,17 +65,17 @@
 
 /* How a service stands to a connection with the hops h1..hn. */
 enum waybill_state {
-	WAYBILL_NOT_REDIRECTED = 0,		     /* n = 0 */
-	WAYBILL_REDIRECTED_BY_SELF = 1,		     /* hn is the service */
-	WAYBILL_REDIRECTED_BY_OTHER = 2,	     /* it is in none of h1..hn */
-	WAYBILL_PREVIOUSLY_REDIRECTED_BY_SELF = 3,   /* it is in h1..h(n-1), and not hn */
+	WAYBILL_NOT_REDIRECTED = 0,                /* n = 0 */
+	WAYBILL_REDIRECTED_BY_SELF = 1,            /* hn is the service */
+	WAYBILL_REDIRECTED_BY_OTHER = 2,           /* it is in none of h1..hn */
+	WAYBILL_PREVIOUSLY_REDIRECTED_BY_SELF = 3, /* it is in h1..h(n-1), and not hn */
 };
 
 /* An address with its port. IPv4 is held as ::ffff:a.b.c.d, so both families compare alike. */
 struct waybill_address {
-	__u16 family;	  /* AF_INET (2) or AF_INET6 (10); a v4-mapped address is AF_INET */
-	__u16 port;	  /* network byte order */
-	__u32 scope_id;	  /* interface of a link-local IPv6 address, else 0 */
+	__u16 family;     /* AF_INET (2) or AF_INET6 (10); a v4-mapped address is AF_INET */
+	__u16 port;       /* network byte order */
+	__u32 scope_id;   /* interface of a link-local IPv6 address, else 0 */
 	__u8 address[16]; /* network byte order */
 };
 
@@ -94,19 +94,19 @@ struct waybill_process {
  * passes the size of the struct that it was compiled with and gets that part of it.
  */
 struct waybill_info {
-	__u32 size;	    /* bytes filled in */
-	__u32 state;	    /* enum waybill_state, as seen by the caller's service */
+	__u32 size;         /* bytes filled in */
+	__u32 state;        /* enum waybill_state, as seen by the caller's service */
 	__u32 hop_count;    /* services that the connection was redirected to, this one included */
-	__u32 service;	    /* id of the service that it was last redirected to */
-	__u32 filter;	    /* id of the filter that did */
+	__u32 service;      /* id of the service that it was last redirected to */
+	__u32 filter;       /* id of the filter that did */
 	__u32 records_size; /* bytes that WAYBILL_REDIRECT_RECORDS will give */
 	__u32 context_size; /* bytes that WAYBILL_REDIRECT_CONTEXT will give; 0: ENODATA */
 	__u32 reserved;
 	__u64 flow; /* names this redirected connection, unique until the next boot */
 	__u64 time; /* when it was redirected: nanoseconds of CLOCK_BOOTTIME */
 	struct waybill_address original_destination; /* what the client asked for */
-	struct waybill_process originator; /* the application at the start of the chain */
-	struct waybill_process client;	   /* who made this connection: the originator, or a service */
+	struct waybill_process originator;           /* the application at the start of the chain */
+	struct waybill_process client; /* who made this connection: the originator, or a service */
 };
 
 #endif

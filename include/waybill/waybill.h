@@ -117,11 +117,11 @@ int waybill_connect_onward(int accepted, int flags);
 struct waybill_hop {
 	uint32_t service; /* id of the service that it went to */
 	uint32_t filter;  /* id of the filter that decided so */
-	uint64_t time;	  /* nanoseconds of CLOCK_BOOTTIME of the host that issued the records */
-	uint64_t flow;	  /* names the redirected connection on that host */
+	uint64_t time;    /* nanoseconds of CLOCK_BOOTTIME of the host that issued the records */
+	uint64_t flow;    /* names the redirected connection on that host */
 	struct waybill_address destination; /* what the client asked for */
-	struct waybill_process client;	    /* who asked; in the first hop the originator */
-	uint64_t netns;			    /* cookie of the client's network namespace */
+	struct waybill_process client;      /* who asked; in the first hop the originator */
+	uint64_t netns;                     /* cookie of the client's network namespace */
 	uint64_t cgroup_scope; /* the nearest cgroup that the policy names, 0 for none */
 };
 
@@ -130,11 +130,11 @@ struct waybill_records {
 	uint32_t version;
 	uint32_t hop_count;   /* 1 to WAYBILL_HOPS_MAX */
 	uint32_t other_parts; /* parts of types that this version does not know */
-	uint32_t key;	      /* id of the key of the MAC */
+	uint32_t key;         /* id of the key of the MAC */
 	uint32_t service;     /* whom they were issued to: the service of the last hop */
 	uint32_t reserved;
 	uint64_t issued; /* nanoseconds of CLOCK_BOOTTIME of the host that issued them */
-	uint64_t flow;	 /* of the last hop */
+	uint64_t flow;   /* of the last hop */
 	struct waybill_hop hops[WAYBILL_HOPS_MAX]; /* oldest first; those from hop_count on are 0 */
 };
 
@@ -158,8 +158,8 @@ int waybill_address_from_sockaddr(const struct sockaddr *address, socklen_t leng
  * And back: a sockaddr_in or sockaddr_in6, by family, and its length in *length, which is not read.
  * -EAFNOSUPPORT: neither. -EINVAL: AF_INET, but the address is not ::ffff:a.b.c.d.
  */
-int waybill_address_to_sockaddr(const struct waybill_address *address,
-				struct sockaddr_storage *out, socklen_t *length);
+int waybill_address_to_sockaddr(const struct waybill_address *address, struct sockaddr_storage *out,
+				socklen_t *length);
 
 /*
  * The id by which records and struct waybill_info name the service that a policy calls by this

@@ -13,7 +13,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 static void ask(const struct policy_image *image)
 {
 	const struct policy_header *header = policy_line(image, 0);
-	struct waybill_address remote = {.family = 2, .address = {[10] = 0xff, 0xff, 10}};
+	struct waybill_address remote = { .family = 2, .address = { [10] = 0xff, 0xff, 10 } };
 	struct policy_query query = {
 		.remote = &remote,
 		.protocol_line = header->tcp,
@@ -33,8 +33,8 @@ static void ask(const struct policy_image *image)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	const struct policy_target target = {.cgroup_root = "/nonexistent"};
-	struct message message = {.text = ""};
+	const struct policy_target target = { .cgroup_root = "/nonexistent" };
+	struct message message = { .text = "" };
 	struct policy_image image;
 	struct policy *policy;
 	int error = policy_load_text("fuzz", (const char *)data, size, &policy, &message);

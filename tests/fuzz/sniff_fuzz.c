@@ -14,7 +14,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	struct sniff whole = {0}, pieces = {0};
+	struct sniff whole = { 0 }, pieces = { 0 };
 	size_t at, piece;
 
 	if (!size)

@@ -63,7 +63,7 @@ int64_t milliseconds(void)
 
 void pause_milliseconds(long duration)
 {
-	struct timespec time = {duration / 1000, duration % 1000 * 1000000};
+	struct timespec time = { duration / 1000, duration % 1000 * 1000000 };
 
 	nanosleep(&time, NULL);
 }
@@ -114,7 +114,7 @@ void relay_said(const struct relay_process *relay, const char *text)
 
 void relay_start(struct relay_process *relay, int output, const char *const *options)
 {
-	const char *arguments[OPTIONS_MAX + 6] = {"waybill-relay", "--listen", "127.0.0.1:0"};
+	const char *arguments[OPTIONS_MAX + 6] = { "waybill-relay", "--listen", "127.0.0.1:0" };
 	const char *path = getenv("WAYBILL_RELAY");
 	char ready_text[16], *said, *port, byte;
 	int ready[2], count = 3;
@@ -239,7 +239,7 @@ int relay_descriptors(const struct relay_process *relay)
 
 void relay_allow_descriptors(const struct relay_process *relay, int more)
 {
-	struct rlimit limit = {0, 4096};
+	struct rlimit limit = { 0, 4096 };
 	char path[64];
 
 	/* The limit is on numbers, and there may be gaps. */
@@ -253,7 +253,7 @@ void relay_allow_descriptors(const struct relay_process *relay, int more)
 
 static void be_patient(int fd)
 {
-	struct timeval patience = {PATIENCE, 0};
+	struct timeval patience = { PATIENCE, 0 };
 
 	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
 	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
@@ -343,14 +343,14 @@ void expect_reset(int fd)
 
 void expect_silence(int fd)
 {
-	struct pollfd ready = {.fd = fd, .events = POLLIN};
+	struct pollfd ready = { .fd = fd, .events = POLLIN };
 
 	CHECK(!poll(&ready, 1, 200));
 }
 
 void reset(int fd)
 {
-	struct linger no_linger = {1, 0};
+	struct linger no_linger = { 1, 0 };
 
 	setsockopt(fd, SOL_SOCKET, SO_LINGER, &no_linger, sizeof(no_linger));
 	close(fd);

@@ -76,7 +76,7 @@ int main(void)
 	server_open(&server, STALLED);
 	/* Small kernel buffers, so that it is the relay's that fill. Accepted sockets inherit. */
 	setsockopt(server.fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof(small));
-	relay_start(&relay, -1, (const char *[]){"--allow-direct", server.text, NULL});
+	relay_start(&relay, -1, (const char *[]){ "--allow-direct", server.text, NULL });
 	lively = pair_open(&relay, &server);
 	pair_talk(&lively);
 	before = relay_memory(&relay);

@@ -23,7 +23,7 @@ static void refused(const struct relay_process *relay, struct server *server)
 	close(client);
 	relay_logged(relay, "\"end\":\"connect failed: ECONNREFUSED\"", 1);
 	server->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	CHECK(!setsockopt(server->fd, SOL_SOCKET, SO_REUSEADDR, &(int){1}, sizeof(int)));
+	CHECK(!setsockopt(server->fd, SOL_SOCKET, SO_REUSEADDR, &(int){ 1 }, sizeof(int)));
 	CHECK(!bind(server->fd, (struct sockaddr *)&server->address, sizeof(server->address)));
 	CHECK(!listen(server->fd, 0));
 }
@@ -83,7 +83,7 @@ int main(void)
 	server_open(&server, 0);
 	relay_start(
 		&relay, -1,
-		(const char *[]){"--allow-direct", server.text, "--connect-timeout", "1", NULL});
+		(const char *[]){ "--allow-direct", server.text, "--connect-timeout", "1", NULL });
 	refused(&relay, &server);
 	gone_before_accept(&relay, &server);
 	no_answer(&relay, &server);

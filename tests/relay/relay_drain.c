@@ -15,7 +15,7 @@
 static void start(struct relay_process *relay, const struct server *server, const char *seconds)
 {
 	relay_start(relay, -1,
-		    (const char *[]){"--allow-direct", server->text, "--drain", seconds, NULL});
+		    (const char *[]){ "--allow-direct", server->text, "--drain", seconds, NULL });
 }
 
 static void lets_them_finish(const struct server *server)

@@ -92,7 +92,7 @@ int main(void)
 	struct server server;
 
 	server_open(&server, 16);
-	relay_start(&relay, -1, (const char *[]){"--allow-direct", server.text, NULL});
+	relay_start(&relay, -1, (const char *[]){ "--allow-direct", server.text, NULL });
 	client_ends_first(&relay, &server);
 	relay_logged(&relay, "\"bytes_up\":7,\"bytes_down\":30,", 1);
 	server_ends_first(&relay, &server);

@@ -19,7 +19,7 @@ int main(void)
 
 	server_open(&server, 16);
 	relay_start(&relay, -1,
-		    (const char *[]){"--allow-direct", server.text, "--idle-timeout", "2", NULL});
+		    (const char *[]){ "--allow-direct", server.text, "--idle-timeout", "2", NULL });
 	alive = pair_open(&relay, &server);
 	silent = pair_open(&relay, &server);
 	half = pair_open(&relay, &server);

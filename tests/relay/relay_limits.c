@@ -19,7 +19,7 @@ static void clients_wait(const struct server *server)
 
 	relay_start(
 		&relay, -1,
-		(const char *[]){"--allow-direct", server->text, "--max-connections", "2", NULL});
+		(const char *[]){ "--allow-direct", server->text, "--max-connections", "2", NULL });
 	a = pair_open(&relay, server);
 	b = pair_open(&relay, server);
 	c.client = dial(&relay.address);
@@ -52,7 +52,7 @@ static void out_of_descriptors(const struct server *server)
 	struct pair live, late;
 	long busy;
 
-	relay_start(&relay, -1, (const char *[]){"--allow-direct", server->text, NULL});
+	relay_start(&relay, -1, (const char *[]){ "--allow-direct", server->text, NULL });
 	live = pair_open(&relay, server);
 	pair_talk(&live);
 	before = relay_descriptors(&relay);

@@ -69,7 +69,7 @@ static void file_is_opened_again(const struct server *server)
 	snprintf(path, sizeof(path), "%s/log", directory);
 	snprintf(moved, sizeof(moved), "%s/moved", directory);
 	relay_start(&relay, -1,
-		    (const char *[]){"--allow-direct", server->text, "--log", path, NULL});
+		    (const char *[]){ "--allow-direct", server->text, "--log", path, NULL });
 	CHECK(!stat(path, &status));
 	CHECK(!rename(path, moved));
 	one_connection(&relay, server);
@@ -100,8 +100,8 @@ static void nobody_reads(const struct server *server)
 
 	CHECK(!pipe2(output, O_CLOEXEC));
 	relay_start(&relay, output[1],
-		    (const char *[]){"--allow-direct", server->text, "--service",
-				     "a name that makes lines somewhat longer", NULL});
+		    (const char *[]){ "--allow-direct", server->text, "--service",
+				      "a name that makes lines somewhat longer", NULL });
 	for (i = 0; i < LINES; i++) {
 		struct pair pair = pair_open(&relay, server);
 
@@ -134,7 +134,7 @@ int main(void)
 
 	server_open(&server, 16);
 	relay_start(&relay, -1,
-		    (const char *[]){"--allow-direct", server.text, "--service", "audit", NULL});
+		    (const char *[]){ "--allow-direct", server.text, "--service", "audit", NULL });
 	names(&relay, &server);
 	relay_logged(&relay, "\"service\":\"audit\",\"peer\":\"127.0.0.1:", 2);
 	CHECK(relay_stop(&relay, SIGTERM) == 0);

@@ -76,7 +76,7 @@ int main(void)
 		return TEST_SKIPPED;
 	}
 	server_open(&server, 1024);
-	relay_start(&relay, -1, (const char *[]){"--allow-direct", server.text, NULL});
+	relay_start(&relay, -1, (const char *[]){ "--allow-direct", server.text, NULL });
 	descriptors = relay_descriptors(&relay);
 	before = relay_memory(&relay);
 

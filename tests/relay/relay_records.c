@@ -29,7 +29,7 @@ static void start(struct relay_process *relay, const struct server *server, cons
 	snprintf(text, sizeof(text), "%d", reports[1]);
 	setenv("STUB_REPORT", text, 1);
 	setenv("LD_PRELOAD", getenv("WAYBILL_RELAY_STUB"), 1);
-	relay_start(relay, -1, (const char *[]){option, NULL});
+	relay_start(relay, -1, (const char *[]){ option, NULL });
 	unsetenv("LD_PRELOAD");
 	close(reports[1]);
 }

@@ -35,7 +35,7 @@ static void dialled_directly(void)
 /* Started with these options, the relay exits with this status and says this. */
 static void exits(int expected, const char *says, const char *const *options)
 {
-	const char *arguments[12] = {"waybill-relay"};
+	const char *arguments[12] = { "waybill-relay" };
 	char said[4096];
 	int output[2], status, count = 1;
 	ssize_t length, total = 0;
@@ -62,7 +62,7 @@ static void exits(int expected, const char *says, const char *const *options)
 	CHECK(strstr(said, says), "%s", said);
 }
 
-#define EXITS(status, says, ...) exits(status, says, (const char *[]){__VA_ARGS__, NULL})
+#define EXITS(status, says, ...) exits(status, says, (const char *[]){ __VA_ARGS__, NULL })
 
 int main(void)
 {

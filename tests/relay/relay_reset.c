@@ -36,7 +36,7 @@ static void expect_reset_after_bytes(int fd)
 /* The reset is there before anything is read, and however much could be. */
 static void expect_reset_at_once(int fd)
 {
-	struct pollfd ready = {.fd = fd, .events = 0};
+	struct pollfd ready = { .fd = fd, .events = 0 };
 
 	CHECK(poll(&ready, 1, 2000) == 1);
 	CHECK(ready.revents & POLLERR);
@@ -50,7 +50,7 @@ int main(void)
 	struct pair pair;
 
 	server_open(&server, 16);
-	relay_start(&relay, -1, (const char *[]){"--allow-direct", server.text, NULL});
+	relay_start(&relay, -1, (const char *[]){ "--allow-direct", server.text, NULL });
 
 	pair = pair_open(&relay, &server);
 	pair_talk(&pair);

@@ -50,11 +50,11 @@ static unsigned int destination_port(void)
 
 static size_t fill_records(unsigned char blob[WAYBILL_RECORDS_MAX])
 {
-	struct records_header header = {.magic = RECORDS_MAGIC,
-					.version = RECORDS_VERSION,
-					.hop_count = 2,
-					.service = STUB_SERVICE};
-	struct records_hop hops[2] = {0};
+	struct records_header header = { .magic = RECORDS_MAGIC,
+					 .version = RECORDS_VERSION,
+					 .hop_count = 2,
+					 .service = STUB_SERVICE };
+	struct records_hop hops[2] = { 0 };
 
 	header.length = sizeof(header) + sizeof(hops) + RECORDS_MAC_SIZE;
 	fill_hop(&hops[0], STUB_SERVICE_BEFORE, 443);
@@ -79,11 +79,11 @@ static int answer(const void *bytes, size_t size, void *value, socklen_t *length
 int getsockopt(int fd, int level, int option, void *value, socklen_t *length)
 {
 	int (*next)(int, int, int, void *, socklen_t *) = dlsym(RTLD_NEXT, "getsockopt");
-	struct sockaddr_in destination = {.sin_family = AF_INET};
+	struct sockaddr_in destination = { .sin_family = AF_INET };
 	const char *context = getenv("STUB_CONTEXT");
 	unsigned char blob[WAYBILL_RECORDS_MAX];
-	struct waybill_info info = {0};
-	struct records_hop hops[2] = {0};
+	struct waybill_info info = { 0 };
+	struct records_hop hops[2] = { 0 };
 
 	if (level != SOL_WAYBILL)
 		return next(fd, level, option, value, length);

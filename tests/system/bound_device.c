@@ -84,8 +84,9 @@ static int bound_socket(enum family family, const char *device)
 /* What a connect to the peer comes to within two seconds: 0 or a negative errno. */
 static int connect_peer(int descriptor, enum family family)
 {
-	static const char *const text[FAMILIES] = { [V4] = "198.51.100.2", [V6] = "fd67::2",
-						    [MAPPED] = "::ffff:198.51.100.2" };
+	static const char *const text[FAMILIES] = {
+		[V4] = "198.51.100.2", [V6] = "fd67::2", [MAPPED] = "::ffff:198.51.100.2"
+	};
 	struct pollfd wait = { .fd = descriptor, .events = POLLOUT };
 	struct sockaddr_storage address;
 	socklen_t length = address_of(family, SERVER_PORT, &address), size = sizeof(int);

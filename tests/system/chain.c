@@ -8,7 +8,7 @@
 
 int main(int argc, char **argv)
 {
-	enum family family = argc > 1 && !strcmp(argv[1], "v6")	    ? V6 :
+	enum family family = argc > 1 && !strcmp(argv[1], "v6")     ? V6 :
 			     argc > 1 && !strcmp(argv[1], "mapped") ? MAPPED :
 								      V4;
 	int services = argc > 2 ? atoi(argv[2]) : 2, connection;
@@ -61,6 +61,7 @@ int main(int argc, char **argv)
 		EXPECT(!memcmp(&seen->original, &asked, family == MAPPED ? 0 : length));
 		EXPECT(family != MAPPED || seen->original.ss_family == AF_INET);
 	}
-	EXPECT(map_entries(&world, "handoffs") == 0 && map_entries(&world, "handoff_histories") == 0);
+	EXPECT(map_entries(&world, "handoffs") == 0 &&
+	       map_entries(&world, "handoff_histories") == 0);
 	world_end(&world);
 }

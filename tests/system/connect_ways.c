@@ -44,7 +44,7 @@ static int by_ring(int descriptor, const struct sockaddr_storage *address, sockl
 
 int main(int argc, char **argv)
 {
-	enum family family = argc > 2 && !strcmp(argv[2], "v6")	    ? V6 :
+	enum family family = argc > 2 && !strcmp(argv[2], "v6")     ? V6 :
 			     argc > 2 && !strcmp(argv[2], "mapped") ? MAPPED :
 								      V4;
 	const char *way = argc > 1 ? argv[1] : "nonblocking";

@@ -32,9 +32,15 @@ int main(void)
 {
 	static const enum decision wanted[] = {
 		/* To 8080: a takes it; from a to b; from b on nobody is left. */
-		DECISION_REDIRECT, DECISION_SEEN, DECISION_REDIRECT, DECISION_SEEN, DECISION_SEEN,
+		DECISION_REDIRECT,
+		DECISION_SEEN,
+		DECISION_REDIRECT,
+		DECISION_SEEN,
+		DECISION_SEEN,
 		/* To 8090: blocked. To 8091: permitted. To 7000: no filter. */
-		DECISION_BLOCK, DECISION_PERMIT, DECISION_NO_FILTER,
+		DECISION_BLOCK,
+		DECISION_PERMIT,
+		DECISION_NO_FILTER,
 	};
 	struct instance *second;
 	struct message message = {};
@@ -46,16 +52,17 @@ int main(void)
 	world_server(&world);
 	world_service(&world, 0, SERVICE_RECORDS);
 	world_service(&world, 1, SERVICE_RECORDS);
-	EXPECT(!world_apply(&world,
-			    "version: 1\n"
-			    "services:\n"
-			    "  - { name: a, weight: 2, endpoint: { tcp: 9001 }, identity: { cgroup: %C/s0 } }\n"
-			    "  - { name: b, weight: 1, endpoint: { tcp: 9002 }, identity: { cgroup: %C/s1 } }\n"
-			    "filters:\n"
-			    "  - { name: yes, service: a, match: { remote_port: [ 8080 ] }, action: redirect }\n"
-			    "  - { name: yes, service: b, match: { remote_port: [ 8080 ] }, action: redirect }\n"
-			    "  - { name: no, service: a, match: { remote_port: [ 8090 ] }, action: block }\n"
-			    "  - { name: pass, service: b, match: { remote_port: [ 8091 ] }, action: permit }\n"));
+	EXPECT(!world_apply(
+		&world,
+		"version: 1\n"
+		"services:\n"
+		"  - { name: a, weight: 2, endpoint: { tcp: 9001 }, identity: { cgroup: %C/s0 } }\n"
+		"  - { name: b, weight: 1, endpoint: { tcp: 9002 }, identity: { cgroup: %C/s1 } }\n"
+		"filters:\n"
+		"  - { name: yes, service: a, match: { remote_port: [ 8080 ] }, action: redirect }\n"
+		"  - { name: yes, service: b, match: { remote_port: [ 8080 ] }, action: redirect }\n"
+		"  - { name: no, service: a, match: { remote_port: [ 8090 ] }, action: block }\n"
+		"  - { name: pass, service: b, match: { remote_port: [ 8091 ] }, action: permit }\n"));
 	pthread_create(&thread, NULL, monitor, NULL);
 	usleep(300000);
 	EXPECT(!instance_open(world.name, &second, &message), "%s", message.text);

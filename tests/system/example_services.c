@@ -126,7 +126,7 @@ static void converse(int client, int server)
 
 int main(int argc, char **argv)
 {
-	enum family family = argc > 3 && !strcmp(argv[3], "v6")	    ? V6 :
+	enum family family = argc > 3 && !strcmp(argv[3], "v6")     ? V6 :
 			     argc > 3 && !strcmp(argv[3], "mapped") ? MAPPED :
 								      V4;
 	struct service_counters counters;

@@ -12,17 +12,18 @@ int main(void)
 	world_server(&world);
 	for (int i = 0; i < 3; i++)
 		world_service(&world, i, SERVICE_RECORDS);
-	EXPECT(!world_apply(&world,
-			    "version: 1\n"
-			    "limits: { hops: 2 }\n"
-			    "services:\n"
-			    "  - { name: a, weight: 3, endpoint: { tcp: 9001 }, identity: { cgroup: %C/s0 } }\n"
-			    "  - { name: b, weight: 2, endpoint: { tcp: 9002 }, identity: { cgroup: %C/s1 } }\n"
-			    "  - { name: c, weight: 1, endpoint: { tcp: 9003 }, identity: { cgroup: %C/s2 } }\n"
-			    "filters:\n"
-			    "  - { name: all, service: a, action: redirect }\n"
-			    "  - { name: all, service: b, action: redirect }\n"
-			    "  - { name: all, service: c, action: redirect }\n"));
+	EXPECT(!world_apply(
+		&world,
+		"version: 1\n"
+		"limits: { hops: 2 }\n"
+		"services:\n"
+		"  - { name: a, weight: 3, endpoint: { tcp: 9001 }, identity: { cgroup: %C/s0 } }\n"
+		"  - { name: b, weight: 2, endpoint: { tcp: 9002 }, identity: { cgroup: %C/s1 } }\n"
+		"  - { name: c, weight: 1, endpoint: { tcp: 9003 }, identity: { cgroup: %C/s2 } }\n"
+		"filters:\n"
+		"  - { name: all, service: a, action: redirect }\n"
+		"  - { name: all, service: b, action: redirect }\n"
+		"  - { name: all, service: c, action: redirect }\n"));
 	for (int family = 0; family < FAMILIES; family++) {
 		int descriptor = connect_to(family, SERVER_PORT);
 

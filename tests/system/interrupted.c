@@ -61,7 +61,7 @@ static int attached(void)
 	int cgroup;
 	static const enum bpf_attach_type types[] = {
 		BPF_CGROUP_INET4_CONNECT, BPF_CGROUP_INET6_CONNECT, BPF_CGROUP_SOCK_OPS,
-		BPF_CGROUP_GETSOCKOPT,	  BPF_CGROUP_SETSOCKOPT,    BPF_CGROUP_INET4_POST_BIND,
+		BPF_CGROUP_GETSOCKOPT,    BPF_CGROUP_SETSOCKOPT,    BPF_CGROUP_INET4_POST_BIND,
 	};
 
 	snprintf(path, sizeof(path), "%s%s", world.mount, world.cgroup);
@@ -103,9 +103,10 @@ int main(int argc, char **argv)
 	srandom(time(NULL));
 	snprintf(cgroup, sizeof(cgroup), "%s", world.cgroup);
 	file = fdopen(mkstemp(policy), "w");
-	fprintf(file, "version: 1\nservices:\n  - name: a\n    weight: 1\n    endpoint: { tcp: 9001 }\n"
-		      "    identity: { cgroup: %s/s0 }\nfilters:\n  - name: all\n    service: a\n"
-		      "    action: redirect\n    context: hello\n",
+	fprintf(file,
+		"version: 1\nservices:\n  - name: a\n    weight: 1\n    endpoint: { tcp: 9001 }\n"
+		"    identity: { cgroup: %s/s0 }\nfilters:\n  - name: all\n    service: a\n"
+		"    action: redirect\n    context: hello\n",
 		world.cgroup);
 	fclose(file);
 	before = links();

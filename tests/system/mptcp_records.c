@@ -23,7 +23,8 @@ static int service(void *data)
 	int *ready = data;
 
 	inet_pton(AF_INET, "127.0.0.1", &address.sin_addr);
-	if (listener < 0 || bind(listener, (void *)&address, sizeof(address)) || listen(listener, 8))
+	if (listener < 0 || bind(listener, (void *)&address, sizeof(address)) ||
+	    listen(listener, 8))
 		return 2;
 	if (write(*ready, "r", 1) != 1)
 		return 3;

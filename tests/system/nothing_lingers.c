@@ -57,17 +57,18 @@ int main(void)
 	world_service(&world, 0, SERVICE_RECORDS);
 	world_service(&world, 1, SERVICE_RECORDS);
 	world_service(&world, 2, SERVICE_LISTENS);
-	EXPECT(!world_apply(&world,
-			    "version: 1\n"
-			    "services:\n"
-			    "  - { name: a, weight: 3, endpoint: { tcp: 9001 }, identity: { cgroup: %C/s0 } }\n"
-			    "  - { name: b, weight: 2, endpoint: { tcp: 9002 }, identity: { cgroup: %C/s1 } }\n"
-			    "  - { name: c, weight: 1, endpoint: { tcp: 9003 }, identity: { cgroup: %C/s2 } }\n"
-			    "filters:\n"
-			    "  - { name: a, service: a, match: { remote_port: [ 8080-8089 ] }, action: redirect }\n"
-			    "  - { name: b, service: b, match: { remote_port: [ 8080-8089 ] }, action: redirect }\n"
-			    "  - { name: no, service: b, match: { remote_port: [ 8090 ] }, action: block }\n"
-			    "  - { name: full, service: c, match: { remote_port: [ 8091 ] }, action: redirect }\n"));
+	EXPECT(!world_apply(
+		&world,
+		"version: 1\n"
+		"services:\n"
+		"  - { name: a, weight: 3, endpoint: { tcp: 9001 }, identity: { cgroup: %C/s0 } }\n"
+		"  - { name: b, weight: 2, endpoint: { tcp: 9002 }, identity: { cgroup: %C/s1 } }\n"
+		"  - { name: c, weight: 1, endpoint: { tcp: 9003 }, identity: { cgroup: %C/s2 } }\n"
+		"filters:\n"
+		"  - { name: a, service: a, match: { remote_port: [ 8080-8089 ] }, action: redirect }\n"
+		"  - { name: b, service: b, match: { remote_port: [ 8080-8089 ] }, action: redirect }\n"
+		"  - { name: no, service: b, match: { remote_port: [ 8090 ] }, action: block }\n"
+		"  - { name: full, service: c, match: { remote_port: [ 8091 ] }, action: redirect }\n"));
 	for (int i = 0; i < 10000; i++) {
 		static const uint16_t ports[] = { SERVER_PORT, SERVER_PORT, 8081, 8090 };
 		int descriptor = connect_to(i % FAMILIES, ports[i % 4]);

@@ -24,8 +24,8 @@ static void look(int descriptor, struct view *view)
 	memset(view, 0, sizeof(*view));
 	view->info_error = query(descriptor, WAYBILL_REDIRECT_INFO, &view->info, &size);
 	view->context_size = sizeof(view->context);
-	view->context_error = query(descriptor, WAYBILL_REDIRECT_CONTEXT, view->context,
-				    &view->context_size);
+	view->context_error =
+		query(descriptor, WAYBILL_REDIRECT_CONTEXT, view->context, &view->context_size);
 	size = 0;
 	view->size_error = query(descriptor, WAYBILL_REDIRECT_CONTEXT, NULL, &size);
 }
@@ -34,8 +34,9 @@ static struct msghdr *message_of(struct iovec *part, char *control, size_t size)
 {
 	static struct msghdr message;
 
-	message = (struct msghdr){ .msg_iov = part, .msg_iovlen = 1, .msg_control = control,
-				   .msg_controllen = size };
+	message = (struct msghdr){
+		.msg_iov = part, .msg_iovlen = 1, .msg_control = control, .msg_controllen = size
+	};
 	return &message;
 }
 

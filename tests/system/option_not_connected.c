@@ -5,7 +5,6 @@
  */
 #include "records_tools.h"
 
-
 static void expect_all(int descriptor, int wanted, const char *when)
 {
 	unsigned char buffer[WAYBILL_RECORDS_MAX];

@@ -23,8 +23,8 @@ static void expect_unknown(int descriptor, const char *when)
 		size = sizeof(buffer);
 		EXPECT(unknown(query(descriptor, option, buffer, &size)), "%s, option %d", when,
 		       option);
-		EXPECT(setsockopt(descriptor, SOL_WAYBILL, option, buffer, 160) &&
-		       unknown(-errno), "%s, option %d: %s", when, option, strerror(errno));
+		EXPECT(setsockopt(descriptor, SOL_WAYBILL, option, buffer, 160) && unknown(-errno),
+		       "%s, option %d: %s", when, option, strerror(errno));
 	}
 	EXPECT_RESULT(waybill_records_query(descriptor, buffer, &room), -EOPNOTSUPP);
 	EXPECT_RESULT(waybill_context_query(descriptor, buffer, &room), -EOPNOTSUPP);

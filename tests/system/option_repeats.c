@@ -21,8 +21,8 @@ static void ask(int accepted, struct answers *answers)
 	answers->accepted = accepted;
 	for (int option = 1; option <= 4; option++) {
 		answers->size[option] = WAYBILL_RECORDS_MAX;
-		EXPECT_RESULT(query(accepted, option, answers->value[option],
-				    &answers->size[option]), 0);
+		EXPECT_RESULT(
+			query(accepted, option, answers->value[option], &answers->size[option]), 0);
 	}
 }
 
@@ -33,7 +33,7 @@ static void expect_same(const struct answers *wanted)
 	ask(wanted->accepted, &now);
 	for (int option = 1; option <= 4; option++)
 		EXPECT(now.size[option] == wanted->size[option] &&
-		       !memcmp(now.value[option], wanted->value[option], now.size[option]),
+			       !memcmp(now.value[option], wanted->value[option], now.size[option]),
 		       "option %d", option);
 }
 

@@ -25,8 +25,8 @@ static void look(int descriptor, struct view *view)
 
 	view->info_error = query(descriptor, WAYBILL_REDIRECT_INFO, &view->info, &size);
 	view->context_size = sizeof(view->context);
-	view->context_error = query(descriptor, WAYBILL_REDIRECT_CONTEXT, view->context,
-				    &view->context_size);
+	view->context_error =
+		query(descriptor, WAYBILL_REDIRECT_CONTEXT, view->context, &view->context_size);
 	size = sizeof(records);
 	view->records_error = query(descriptor, WAYBILL_REDIRECT_RECORDS, records, &size);
 }
@@ -35,7 +35,9 @@ static void send_descriptor(int channel, int descriptor)
 {
 	char control[CMSG_SPACE(sizeof(int))] = {}, byte = 0;
 	struct iovec part = { .iov_base = &byte, .iov_len = 1 };
-	struct msghdr message = { .msg_iov = &part, .msg_iovlen = 1, .msg_control = control,
+	struct msghdr message = { .msg_iov = &part,
+				  .msg_iovlen = 1,
+				  .msg_control = control,
 				  .msg_controllen = sizeof(control) };
 	struct cmsghdr *header = CMSG_FIRSTHDR(&message);
 
@@ -50,7 +52,9 @@ static int receive_descriptor(int channel)
 {
 	char control[CMSG_SPACE(sizeof(int))], byte;
 	struct iovec part = { .iov_base = &byte, .iov_len = 1 };
-	struct msghdr message = { .msg_iov = &part, .msg_iovlen = 1, .msg_control = control,
+	struct msghdr message = { .msg_iov = &part,
+				  .msg_iovlen = 1,
+				  .msg_control = control,
 				  .msg_controllen = sizeof(control) };
 	int descriptor;
 

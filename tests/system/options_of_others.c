@@ -14,11 +14,13 @@
 #define NAMES 160
 #define NO_BUFFER 16
 
-static const int levels[] = { SOL_SOCKET, SOL_IP, IPPROTO_TCP, IPPROTO_UDP, SOL_IPV6,
-			      IPPROTO_ICMPV6, IPPROTO_RAW, 262, 284, SOL_WAYBILL - 1,
-			      SOL_WAYBILL, SOL_WAYBILL + 1, 0x7fffffff, -1 };
-static const int lengths[] = { 1, 2, 3, 4, 8, 12, 16, 28, 64, 144, 256, 4095, 4096, 4097,
-			       5000, 70000, NO_BUFFER, -1 };
+static const int levels[] = { SOL_SOCKET,      SOL_IP,      IPPROTO_TCP,
+			      IPPROTO_UDP,     SOL_IPV6,    IPPROTO_ICMPV6,
+			      IPPROTO_RAW,     262,         284,
+			      SOL_WAYBILL - 1, SOL_WAYBILL, SOL_WAYBILL + 1,
+			      0x7fffffff,      -1 };
+static const int lengths[] = { 1,   2,   3,    4,    8,    12,   16,    28,        64,
+			       144, 256, 4095, 4096, 4097, 5000, 70000, NO_BUFFER, -1 };
 
 #define LEVELS (sizeof(levels) / sizeof(*levels))
 #define LENGTHS (sizeof(lengths) / sizeof(*lengths))
@@ -141,10 +143,11 @@ static int compare(struct answer all[3][KINDS][LEVELS][NAMES][LENGTHS], const ch
 
 		if (!same_result(a, b))
 			continue; /* it changes by itself */
-		EXPECT(same_result(a, with), "%s, kind %zu, level %d, option %d, length %d: %s, "
-		       "%d, not %s, %d", what, kind, levels[level], name_of(levels[level], name),
-		       lengths[length], result_name(with->result), with->size,
-		       result_name(a->result), a->size);
+		EXPECT(same_result(a, with),
+		       "%s, kind %zu, level %d, option %d, length %d: %s, "
+		       "%d, not %s, %d",
+		       what, kind, levels[level], name_of(levels[level], name), lengths[length],
+		       result_name(with->result), with->size, result_name(a->result), a->size);
 		/* The port that the kernel chose for the other end. */
 		if (kind == ACCEPTED && levels[level] == SOL_SOCKET &&
 		    name_of(SOL_SOCKET, name) == SO_PEERNAME)

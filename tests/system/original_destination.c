@@ -40,8 +40,8 @@ static void ask_all(struct answer *answer, int other_listener[2])
 
 	for (enum family family = V4; family <= V6; family++) {
 		int fresh = socket_of(family, 0);
-		int datagram = socket(family == V4 ? AF_INET : AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC,
-				      0);
+		int datagram =
+			socket(family == V4 ? AF_INET : AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 
 		ask(fresh, &answer[n++]);
 		ask(datagram, &answer[n++]);

@@ -19,7 +19,8 @@ static int dial(enum family family, uint16_t port)
 	else if (family == V4)
 		((struct sockaddr_in *)&address)->sin_addr.s_addr = htonl(INADDR_LOOPBACK);
 	else
-		inet_pton(AF_INET6, "::ffff:127.0.0.1", &((struct sockaddr_in6 *)&address)->sin6_addr);
+		inet_pton(AF_INET6, "::ffff:127.0.0.1",
+			  &((struct sockaddr_in6 *)&address)->sin6_addr);
 	if (!connect(descriptor, (void *)&address, length))
 		return descriptor;
 	error = -errno;
@@ -43,14 +44,15 @@ int main(void)
 	world_up(&world);
 	world_service(&world, 0, SERVICE_RECORDS);
 	world_service(&world, 1, SERVICE_RECORDS);
-	EXPECT(!world_apply(&world,
-			    "version: 1\n"
-			    "services:\n"
-			    "  - { name: a, weight: 2, endpoint: { tcp: 9001 }, identity: { cgroup: %C/s0 }, when_down: pass }\n"
-			    "  - { name: b, weight: 1, endpoint: { tcp: 9002 }, identity: { cgroup: %C/s1 }, when_down: pass }\n"
-			    "filters:\n"
-			    "  - { name: all, service: a, action: redirect }\n"
-			    "  - { name: all, service: b, action: redirect }\n"));
+	EXPECT(!world_apply(
+		&world,
+		"version: 1\n"
+		"services:\n"
+		"  - { name: a, weight: 2, endpoint: { tcp: 9001 }, identity: { cgroup: %C/s0 }, when_down: pass }\n"
+		"  - { name: b, weight: 1, endpoint: { tcp: 9002 }, identity: { cgroup: %C/s1 }, when_down: pass }\n"
+		"filters:\n"
+		"  - { name: all, service: a, action: redirect }\n"
+		"  - { name: all, service: b, action: redirect }\n"));
 	for (int i = 0; i < 2 * FAMILIES; i++) {
 		int descriptor = dial(i / 2, SERVICE_PORT(i % 2));
 

@@ -36,8 +36,8 @@ static void begin(void)
 static void header_mend(size_t length, int hops)
 {
 	struct records_header *header = (void *)forged;
-	const struct records_hop *last = (void *)(forged + length - RECORDS_MAC_SIZE -
-						  RECORDS_HOP_SIZE);
+	const struct records_hop *last =
+		(void *)(forged + length - RECORDS_MAC_SIZE - RECORDS_HOP_SIZE);
 
 	header->length = length;
 	header->hop_count = hops;
@@ -93,8 +93,8 @@ static void rearrange(void)
 	for (int i = 0; i < SERVICES; i++) {
 		/* One cut out, with all that comes after moved up. */
 		begin();
-		memmove(hop(i), hop(i + 1), size - RECORDS_HEADER_SIZE -
-						   (i + 1) * RECORDS_HOP_SIZE);
+		memmove(hop(i), hop(i + 1),
+			size - RECORDS_HEADER_SIZE - (i + 1) * RECORDS_HOP_SIZE);
 		header_mend(size - RECORDS_HOP_SIZE, SERVICES - 1);
 		expect_refused("hop cut out", size - RECORDS_HOP_SIZE, i);
 		for (int j = 0; j < i; j++) {

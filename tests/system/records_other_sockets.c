@@ -42,8 +42,10 @@ static void ask(const void *records, size_t size, struct answer *answers)
 			socklen_t room = sizeof(buffer);
 
 			answers[kind].get[option] = query(descriptor, option, buffer, &room);
-			answers[kind].set[option] = setsockopt(descriptor, SOL_WAYBILL, option,
-							       records, size) ? -errno : 0;
+			answers[kind].set[option] =
+				setsockopt(descriptor, SOL_WAYBILL, option, records, size) ?
+					-errno :
+					0;
 		}
 		close(descriptor);
 	}
@@ -76,7 +78,8 @@ int main(void)
 		}
 	EXPECT(with[0].tried && with[1].tried && with[3].tried);
 	EXPECT(counted(&world, COUNT_RECORDS_BAD) + counted(&world, COUNT_RECORDS_FOREIGN) +
-	       counted(&world, COUNT_RECORDS_SET) == 0);
+		       counted(&world, COUNT_RECORDS_SET) ==
+	       0);
 	as_root(&world);
 	world_end(&world);
 }

@@ -10,8 +10,8 @@
 
 int main(void)
 {
-	static const socklen_t sizes[] = { 2047, 2048, 2049, 2056, 4095, 4096, 4097,
-					   4104, 8192, 65535, 65536, 1 << 20 };
+	static const socklen_t sizes[] = { 2047, 2048, 2049, 2056,  4095,  4096,
+					   4097, 4104, 8192, 65535, 65536, 1 << 20 };
 	unsigned char *large = calloc(1, 1 << 20), *edge;
 	struct world world;
 	struct leg leg;

@@ -36,10 +36,12 @@ int main(void)
 		as_service(&world, 1);
 		onward = socket_of(V4, 0);
 		EXPECT_RESULT(set_records(onward, last_is_long ? shorter : longer,
-					  last_is_long ? short_size : long_size), 0);
+					  last_is_long ? short_size : long_size),
+			      0);
 		for (int again = 0; again < 2; again++)
 			EXPECT_RESULT(set_records(onward, last_is_long ? longer : shorter,
-						  last_is_long ? long_size : short_size), 0);
+						  last_is_long ? long_size : short_size),
+				      0);
 		EXPECT_RESULT(waybill_info_query(onward, &info), 0);
 		EXPECT((int)info.hop_count == 1 + last_is_long);
 		EXPECT_RESULT(connect_socket(onward, V4, SERVER_PORT), 0);

@@ -132,7 +132,7 @@ static void onward_starts_anew(struct world *world, const int *listener, enum fa
 
 int main(int argc, char **argv)
 {
-	enum family family = argc > 1 && !strcmp(argv[1], "v6")	    ? V6 :
+	enum family family = argc > 1 && !strcmp(argv[1], "v6")     ? V6 :
 			     argc > 1 && !strcmp(argv[1], "mapped") ? MAPPED :
 								      V4;
 	int listener[2];

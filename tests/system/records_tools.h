@@ -57,7 +57,7 @@ int state_of(int descriptor);
 #define EXPECT_RESULT(call, wanted)                                                                \
 	do {                                                                                       \
 		int result_ = (call), wanted_ = (wanted);                                          \
-		EXPECT(result_ == wanted_, #call ": %s, not %s", result_name(result_),            \
+		EXPECT(result_ == wanted_, #call ": %s, not %s", result_name(result_),             \
 		       result_name(wanted_));                                                      \
 	} while (0)
 const char *result_name(int result);

@@ -165,8 +165,8 @@ static int listen_on(int family, uint16_t port, const char *any, int backlog)
 		inet_pton(family, any ? any : "::1", &v6->sin6_addr);
 	}
 	/* An address that was just added may be tentative for a moment. */
-	for (int try = 0; bind(descriptor, (void *)&address,
-			       family == AF_INET ? sizeof(*v4) : sizeof(*v6));
+	for (int try = 0;
+	     bind(descriptor, (void *)&address, family == AF_INET ? sizeof(*v4) : sizeof(*v6));
 	     try++) {
 		if (errno != EADDRNOTAVAIL || try == 200) {
 			fprintf(stderr, "port %u: %s\n", port, strerror(errno));
@@ -258,7 +258,7 @@ void world_service(struct world *world, int i, enum service_kind kind)
 	world->service[i] = start();
 	if (!world->service[i]) {
 		snprintf(leaf, sizeof(leaf), "s%d", i);
-		world_enter(world, !world->by_user	      ? leaf :
+		world_enter(world, !world->by_user     ? leaf :
 				   world->service_leaf ? world->service_leaf :
 							 "other");
 		if (world->by_user && (setresgid(SERVICE_UID(i), SERVICE_UID(i), SERVICE_UID(i)) ||

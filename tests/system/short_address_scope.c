@@ -15,7 +15,8 @@
 static uint32_t scope_told(struct world *world, int listener, uint32_t scope, socklen_t length,
 			   const char *device)
 {
-	struct sockaddr_in6 address = { .sin6_family = AF_INET6, .sin6_port = htons(SERVER_PORT),
+	struct sockaddr_in6 address = { .sin6_family = AF_INET6,
+					.sin6_port = htons(SERVER_PORT),
 					.sin6_scope_id = scope };
 	struct waybill_info info;
 	int client, accepted;

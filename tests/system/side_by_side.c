@@ -58,11 +58,12 @@ int main(void)
 	for (int i = 0; i < 2; i++) {
 		char text[1024];
 
-		snprintf(text, sizeof(text),
-			 "version: 1\nservices:\n  - { name: a, weight: 1, endpoint: { tcp: %d }, "
-			 "identity: { user: %d } }\nfilters:\n  - { name: all, service: a, match: { "
-			 "remote_port: [ 8080 ] }, action: redirect }\n",
-			 SERVICE_PORT(i), SERVICE_UID(i));
+		snprintf(
+			text, sizeof(text),
+			"version: 1\nservices:\n  - { name: a, weight: 1, endpoint: { tcp: %d }, "
+			"identity: { user: %d } }\nfilters:\n  - { name: all, service: a, match: { "
+			"remote_port: [ 8080 ] }, action: redirect }\n",
+			SERVICE_PORT(i), SERVICE_UID(i));
 		world.instance = instances[i];
 		EXPECT(!world_apply(&world, text));
 	}

@@ -34,7 +34,8 @@ static void make_device(void)
 /* Sees what goes through the device. */
 static int watch(void)
 {
-	struct sockaddr_ll where = { .sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_ALL),
+	struct sockaddr_ll where = { .sll_family = AF_PACKET,
+				     .sll_protocol = htons(ETH_P_ALL),
 				     .sll_ifindex = if_nametoindex(DEVICE) };
 	int descriptor = socket(AF_PACKET, SOCK_DGRAM | SOCK_CLOEXEC, htons(ETH_P_ALL));
 
@@ -105,8 +106,9 @@ static void route_off(struct world *world, enum family family, int descriptor)
 
 int main(int argc, char **argv)
 {
-	static const char *const names[FAMILIES] = { [V4] = "v4", [V6] = "v6",
-						     [MAPPED] = "mapped" };
+	static const char *const names[FAMILIES] = {
+		[V4] = "v4", [V6] = "v6", [MAPPED] = "mapped"
+	};
 	int listener, watcher, descriptor, refused = 0;
 	struct sockaddr_storage address;
 	enum family family = V4;
@@ -140,7 +142,9 @@ int main(int argc, char **argv)
 		       strerror(errno));
 		EXPECT(counted(&world, COUNT_SOURCE_ROUTE) == (uint64_t)++refused);
 		EXPECT(sendto(descriptor, "x", 1, MSG_FASTOPEN | MSG_NOSIGNAL, (void *)&address,
-			      length) < 0 && errno == ECONNREFUSED, "%s", strerror(errno));
+			      length) < 0 &&
+			       errno == ECONNREFUSED,
+		       "%s", strerror(errno));
 		EXPECT(counted(&world, COUNT_SOURCE_ROUTE) == (uint64_t)++refused);
 		EXPECT(segments(watcher) == 0, "something left");
 		EXPECT(counted(&world, COUNT_REDIRECTED) == (uint64_t)strict);

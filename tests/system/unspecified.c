@@ -16,12 +16,13 @@ int main(void)
 	world_begin(&world, "unspecified");
 	world_up(&world);
 	world_service(&world, 0, SERVICE_HOLDS);
-	EXPECT(!world_apply(&world,
-			    "version: 1\n"
-			    "services:\n"
-			    "  - { name: a, weight: 1, endpoint: { tcp: 9001 }, identity: { cgroup: %C/s0 } }\n"
-			    "filters:\n"
-			    "  - { name: loopback, service: a, match: { remote: [ 127.0.0.0/8, \"::1\" ] }, action: redirect }\n"));
+	EXPECT(!world_apply(
+		&world,
+		"version: 1\n"
+		"services:\n"
+		"  - { name: a, weight: 1, endpoint: { tcp: 9001 }, identity: { cgroup: %C/s0 } }\n"
+		"filters:\n"
+		"  - { name: loopback, service: a, match: { remote: [ 127.0.0.0/8, \"::1\" ] }, action: redirect }\n"));
 	for (int family = 0; family < FAMILIES; family++) {
 		struct sockaddr_storage address;
 		socklen_t length = address_of(family, 8090, &address);

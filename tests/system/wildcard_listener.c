@@ -91,8 +91,9 @@ static void apply(struct world *world, const char *action)
 
 static void try_all(struct world *world, bool as_v6)
 {
-	static const char *const away[] = { HERE4, "198.51.100.2", "::ffff:" HERE4,
-					    "::ffff:198.51.100.2", SERVER6, "fd66::2" };
+	static const char *const away[] = { HERE4,           "198.51.100.2",
+					    "::ffff:" HERE4, "::ffff:198.51.100.2",
+					    SERVER6,         "fd66::2" };
 	static const char *const own[] = { "127.0.0.1", "::ffff:127.0.0.1", "::1" };
 	int listener = listen_everywhere(world, as_v6), descriptor, accepted;
 	uint64_t before;
@@ -123,8 +124,8 @@ static void try_all(struct world *world, bool as_v6)
 		EXPECT(waybill_info_query(accepted, &info) == 0, "%s: no records", away[i]);
 		EXPECT(info.state == WAYBILL_REDIRECTED_BY_SELF && info.hop_count == 1);
 		EXPECT(info.original_destination.family == wanted.family &&
-		       info.original_destination.port == wanted.port &&
-		       !memcmp(info.original_destination.address, wanted.address, 16),
+			       info.original_destination.port == wanted.port &&
+			       !memcmp(info.original_destination.address, wanted.address, 16),
 		       "%s", away[i]);
 		close(accepted);
 		close(descriptor);

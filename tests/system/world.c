@@ -255,8 +255,8 @@ socklen_t address_of(enum family family, uint16_t port, struct sockaddr_storage 
 
 int socket_of(enum family family, int flags)
 {
-	int descriptor = socket(family == V4 ? AF_INET : AF_INET6,
-				SOCK_STREAM | SOCK_CLOEXEC | flags, 0);
+	int descriptor =
+		socket(family == V4 ? AF_INET : AF_INET6, SOCK_STREAM | SOCK_CLOEXEC | flags, 0);
 
 	EXPECT(descriptor >= 0, "%s", strerror(errno));
 	return descriptor;

@@ -34,25 +34,25 @@ enum family { V4, V6, MAPPED, FAMILIES };
 
 /* What a service does with a connection. */
 enum service_kind {
-	SERVICE_RECORDS,  /* carries the records on */
-	SERVICE_FORGETS,  /* does not, and knows no option but SO_ORIGINAL_DST */
-	SERVICE_HOLDS,	  /* accepts, and keeps the connection without reading it */
-	SERVICE_LISTENS,  /* listens with room for one, and never accepts */
-	SERVICE_WAITS,	  /* as SERVICE_RECORDS, but accepts only once go is set */
+	SERVICE_RECORDS, /* carries the records on */
+	SERVICE_FORGETS, /* does not, and knows no option but SO_ORIGINAL_DST */
+	SERVICE_HOLDS,   /* accepts, and keeps the connection without reading it */
+	SERVICE_LISTENS, /* listens with room for one, and never accepts */
+	SERVICE_WAITS,   /* as SERVICE_RECORDS, but accepts only once go is set */
 };
 
 /* What a service, or the server, saw. Shared with the test. */
 struct seen {
 	atomic_int ready, go;
 	atomic_int accepted;
-	atomic_int direct;  /* not redirected: refused */
-	atomic_int failed;  /* no onward connection */
+	atomic_int direct; /* not redirected: refused */
+	atomic_int failed; /* no onward connection */
 	atomic_int last_error;
 	struct waybill_info info; /* of the last redirected connection */
 	unsigned char records[WAYBILL_RECORDS_MAX];
 	size_t records_size;
 	unsigned char context[WAYBILL_CONTEXT_MAX];
-	ssize_t context_size; /* negative errno if there is none */
+	ssize_t context_size;             /* negative errno if there is none */
 	struct sockaddr_storage original; /* as SO_ORIGINAL_DST says */
 	struct sockaddr_storage peer;
 };
@@ -65,7 +65,7 @@ struct world {
 	struct seen *seen; /* of services 0.., and of the server at SERVICES_MAX */
 	pid_t service[SERVICES_MAX], server;
 	int services;
-	bool by_user; /* services are told by user, else by cgroup */
+	bool by_user;             /* services are told by user, else by cgroup */
 	const char *service_leaf; /* with by_user: the cgroup that services start in, or "other" */
 };
 
@@ -93,7 +93,8 @@ int world_apply(struct world *world, const char *text);
 /* Moves the calling process into a cgroup of the world: "app", "other", "s0" .. */
 void world_enter(const struct world *world, const char *leaf);
 /* Runs a function in a child in that cgroup and under that user; returns what it returned. */
-int world_as(struct world *world, const char *leaf, uid_t user, int (*function)(void *), void *data);
+int world_as(struct world *world, const char *leaf, uid_t user, int (*function)(void *),
+	     void *data);
 
 /* Sockets of the test. */
 socklen_t address_of(enum family family, uint16_t port, struct sockaddr_storage *address);

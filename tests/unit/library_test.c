@@ -134,8 +134,8 @@ static void address_has_one_form(void **state)
 	(void)state;
 	inet_pton(AF_INET, "192.0.2.1", &in.sin_addr);
 	inet_pton(AF_INET6, "::ffff:192.0.2.1", &in6.sin6_addr);
-	assert_int_equal(
-		waybill_address_from_sockaddr((struct sockaddr *)&in, sizeof(in), &plain), 0);
+	assert_int_equal(waybill_address_from_sockaddr((struct sockaddr *)&in, sizeof(in), &plain),
+			 0);
 	assert_int_equal(
 		waybill_address_from_sockaddr((struct sockaddr *)&in6, sizeof(in6), &mapped), 0);
 	assert_memory_equal(&plain, &mapped, sizeof(plain));

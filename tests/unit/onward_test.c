@@ -34,7 +34,7 @@ int __wrap_poll(struct pollfd *fds, nfds_t count, int timeout);
 /* What the next calls meet: all 0 is a host where everything goes well. */
 static struct {
 	int get_error, set_error, connect_error;
-	int silent;	  /* success, and nothing written */
+	int silent;       /* success, and nothing written */
 	int interrupted;  /* connect is, by a signal */
 	int poll_signals; /* polls that are, before one is not */
 	unsigned char records[WAYBILL_RECORDS_MAX], context[WAYBILL_CONTEXT_MAX];
@@ -155,13 +155,13 @@ static int host_begin(int family)
 	host.records_size = 272;
 	host.context_size = 9;
 	host.destination_size = family == AF_INET ? sizeof(in) : sizeof(in6);
-	if (listener < 0 || bind(listener, family == AF_INET ? (void *)&in : (void *)&in6,
-				 host.destination_size))
+	if (listener < 0 ||
+	    bind(listener, family == AF_INET ? (void *)&in : (void *)&in6, host.destination_size))
 		return -1;
 	assert_int_equal(listen(listener, 8), 0);
-	assert_int_equal(getsockname(listener, (struct sockaddr *)&host.destination,
-				     &host.destination_size),
-			 0);
+	assert_int_equal(
+		getsockname(listener, (struct sockaddr *)&host.destination, &host.destination_size),
+		0);
 	return listener;
 }
 

@@ -71,11 +71,11 @@ static int remove_cgroups(void **state)
 	return rmdir(root);
 }
 
-static struct policy_target target = {.cgroup_root = root, .generation = 7};
+static struct policy_target target = { .cgroup_root = root, .generation = 7 };
 
 static struct policy_image compile(const struct policy *policy)
 {
-	struct message message = {.text = ""};
+	struct message message = { .text = "" };
 	struct policy_image image;
 	int error = policy_compile(policy, &target, &image, &message);
 
@@ -276,7 +276,7 @@ static void an_image_too_large_is_refused_with_its_size(void **state)
 	random_seed(43);
 	policy = random_policy(1, 1);
 	for (i = 0; i < 70000; i++) {
-		struct prefix prefix = {.length = 128};
+		struct prefix prefix = { .length = 128 };
 
 		for (byte = 0; byte < 16; byte++)
 			prefix.address[byte] = random_number();
@@ -326,8 +326,8 @@ static void a_policy_without_conditions_has_no_trees(void **state)
 /* One prefix costs a line for each level of the tree that it goes down, and no more. */
 static void a_prefix_costs_its_levels(void **state)
 {
-	static const struct prefix ten = {.address = {[10] = 0xff, 0xff, 10}, 8, true};
-	static const struct prefix site = {.address = {0x20, 1, 0xd, 0xb8}, 32, false};
+	static const struct prefix ten = { .address = { [10] = 0xff, 0xff, 10 }, 8, true };
+	static const struct prefix site = { .address = { 0x20, 1, 0xd, 0xb8 }, 32, false };
 	struct policy *policy = random_policy(1, 1);
 	struct filter *filter = &policy->filter[0];
 	struct policy_image image;
@@ -349,7 +349,7 @@ static void a_prefix_costs_its_levels(void **state)
 	free(filter->port);
 	filter->port = calloc(1, sizeof(*filter->port));
 	filter->ports = 1;
-	filter->port[0] = (struct range){443, 443};
+	filter->port[0] = (struct range){ 443, 443 };
 	image = compile(policy);
 	assert_int_equal(image.lines, lines + 2 + 7 + 4);
 	free(image.line);
@@ -360,7 +360,7 @@ static void a_hash_finds_every_key(void **state)
 {
 	const size_t keys = 30000;
 	struct policy_cell *cell = calloc(keys, sizeof(*cell));
-	struct image_builder builder = {0};
+	struct image_builder builder = { 0 };
 	struct policy_image image;
 	struct policy_hash hash;
 	uint32_t first;
@@ -369,11 +369,12 @@ static void a_hash_finds_every_key(void **state)
 	(void)state;
 	/* Inode numbers: some in sequence, some with a generation above. */
 	for (i = 0; i < keys; i++)
-		cell[i] = (struct policy_cell){.key = i % 2 ? i : i | (i % 100) << 32, .value = i};
+		cell[i] =
+			(struct policy_cell){ .key = i % 2 ? i : i | (i % 100) << 32, .value = i };
 	assert_int_equal(image_append(&builder, 1, &first), 0);
 	cell[0].key = UINT64_MAX;
 	assert_int_equal(image_hash(&builder, cell, keys, &hash), 0);
-	image = (struct policy_image){builder.line, builder.lines};
+	image = (struct policy_image){ builder.line, builder.lines };
 	assert_true(hash.cells <= 8 * keys);
 	for (i = 0; i < keys; i++) {
 		const struct policy_cell *found = policy_hash_find(&image, &hash, cell[i].key);
@@ -457,7 +458,7 @@ static void the_image_has_all_that_the_policy_says(void **state)
 	assert_int_equal(service->when_down, POLICY_DOWN_BLOCK);
 	assert_int_equal(service->first_filter, 2);
 	assert_int_equal(service->filters, 1);
-	assert_memory_equal(service->address4, ((uint8_t[]){127, 0, 0, 1}), 4);
+	assert_memory_equal(service->address4, ((uint8_t[]){ 127, 0, 0, 1 }), 4);
 	assert_null(policy_service(&image, header, 2));
 
 	filter = policy_filter(&image, header, 0);

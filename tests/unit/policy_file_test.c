@@ -29,7 +29,7 @@ int getpwnam_r(const char *name, struct passwd *entry, char *buffer, size_t size
 	static const struct {
 		const char *name;
 		uid_t user;
-	} users[] = {{"root", 0}, {"dlp", 990}, {"alice", 1000}};
+	} users[] = { { "root", 0 }, { "dlp", 990 }, { "alice", 1000 } };
 	size_t i;
 
 	(void)buffer;
@@ -48,7 +48,7 @@ int getpwnam_r(const char *name, struct passwd *entry, char *buffer, size_t size
 static struct policy *load(const char *text)
 {
 	struct policy *policy;
-	struct message message = {.text = ""};
+	struct message message = { .text = "" };
 	int error = policy_load_text("policy.yaml", text, strlen(text), &policy, &message);
 
 	if (error)
@@ -61,7 +61,7 @@ static struct policy *load(const char *text)
 static void refuses_with(int expected, const char *text, size_t size, const char *said)
 {
 	struct policy *policy = (void *)1;
-	struct message message = {.text = ""};
+	struct message message = { .text = "" };
 	int error = policy_load_text("policy.yaml", text, size, &policy, &message);
 
 	assert_string_equal(message.text, said);
@@ -120,7 +120,7 @@ static void loads_the_example_of_the_design(void **state)
 	assert_int_equal(dlp->tcp, 9001);
 	assert_int_equal(dlp->udp, 9001);
 	assert_true(dlp->has4 && dlp->has6);
-	assert_memory_equal(dlp->address4, ((uint8_t[]){127, 0, 0, 1}), 4);
+	assert_memory_equal(dlp->address4, ((uint8_t[]){ 127, 0, 0, 1 }), 4);
 	assert_int_equal(dlp->address6[15], 1);
 	assert_true(dlp->identity.has_user);
 	assert_int_equal(dlp->identity.user, 990);
@@ -192,8 +192,8 @@ static void takes_scalars_for_lists_of_one(void **state)
 
 static void takes_every_form_of_address(void **state)
 {
-	static const uint8_t ten[16] = {[10] = 0xff, [11] = 0xff, [12] = 10};
-	static const uint8_t mapped[16] = {[10] = 0xff, [11] = 0xff};
+	static const uint8_t ten[16] = { [10] = 0xff, [11] = 0xff, [12] = 10 };
+	static const uint8_t mapped[16] = { [10] = 0xff, [11] = 0xff };
 	struct policy *policy = load(
 		DLP "- name: a\n  service: dlp\n  action: block\n  match:\n    remote:\n"
 		    "    - ::ffff:10.0.0.0/104\n    - 10.0.0.0\n    - ::1\n    - ::ffff:0:0/96\n"

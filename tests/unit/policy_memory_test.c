@@ -56,9 +56,9 @@ static const char text[] =
 static int attempt(void)
 {
 	/* Any tree of directories will do for cgroups. */
-	static const struct policy_target target = {.cgroup_root = ""};
-	struct message message = {.text = ""};
-	struct policy_image image = {0};
+	static const struct policy_target target = { .cgroup_root = "" };
+	struct message message = { .text = "" };
+	struct policy_image image = { 0 };
 	struct policy *policy;
 	int error = policy_load_text("text", text, strlen(text), &policy, &message);
 
@@ -91,7 +91,7 @@ static void every_allocation_may_fail(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(every_allocation_may_fail)};
+	const struct CMUnitTest tests[] = { cmocka_unit_test(every_allocation_may_fail) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

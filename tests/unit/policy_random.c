@@ -59,7 +59,7 @@ void add_prefix(struct filter *filter, struct prefix prefix)
 static void add_range(struct range **range, size_t *count, uint32_t from, uint32_t to)
 {
 	*range = more(*range, *count, sizeof(**range));
-	(*range)[(*count)++] = (struct range){from, to};
+	(*range)[(*count)++] = (struct range){ from, to };
 }
 
 static void clear_after(uint8_t address[16], unsigned int bits)
@@ -70,7 +70,7 @@ static void clear_after(uint8_t address[16], unsigned int bits)
 
 struct prefix random_prefix(void)
 {
-	struct prefix prefix = {.v4 = one_in(2)};
+	struct prefix prefix = { .v4 = one_in(2) };
 	int i;
 
 	/* Few values in each byte, so that prefixes often share their beginnings. */
@@ -88,7 +88,7 @@ static void random_filter(struct policy *policy, struct filter *filter, size_t n
 	uint32_t from, to;
 	int i;
 
-	*filter = (struct filter){.weight = random_below(4), .tcp = true};
+	*filter = (struct filter){ .weight = random_below(4), .tcp = true };
 	if (asprintf(&filter->name, "f%zu", number) < 0)
 		abort();
 	filter->service = strdup(policy->service[random_below(policy->services)].name);

@@ -120,8 +120,7 @@ static void service_ids_equal_vectors(void **state)
 {
 	(void)state;
 	for (size_t i = 0; i < vectors.services; i++)
-		assert_int_equal(record_service_id(vectors.service[i].name),
-				 vectors.service[i].id);
+		assert_int_equal(record_service_id(vectors.service[i].name), vectors.service[i].id);
 	/* The hash of these four bytes is 0. */
 	assert_int_equal(record_service_id("\xcc\x24\x31\xc4"), 1);
 }
@@ -297,12 +296,18 @@ static void malformed_parts_are_refused(void **state)
 		size_t bytes;
 		int result;
 	} part[] = {
-		{ 0x8001, 8, 8, 0 },	       { 0x7fff, 64, 64, 0 },
-		{ 0x0002, 16, 16, 0 },	       { 0x0000, 8, 8, -EBADMSG },
-		{ 0x8001, 0, 8, -EBADMSG },    { 0x8001, 4, 8, -EBADMSG },
-		{ 0x8001, 12, 16, -EBADMSG },  { 0x8001, 16, 8, -EBADMSG },
-		{ 0x8001, 0xfff8, 8, -EBADMSG }, { RECORDS_PART_HOP, 8, 8, -EBADMSG },
-		{ RECORDS_PART_HOP, 104, 104, -EBADMSG }, { RECORDS_PART_HOP, 112, 112, 0 },
+		{ 0x8001, 8, 8, 0 },
+		{ 0x7fff, 64, 64, 0 },
+		{ 0x0002, 16, 16, 0 },
+		{ 0x0000, 8, 8, -EBADMSG },
+		{ 0x8001, 0, 8, -EBADMSG },
+		{ 0x8001, 4, 8, -EBADMSG },
+		{ 0x8001, 12, 16, -EBADMSG },
+		{ 0x8001, 16, 8, -EBADMSG },
+		{ 0x8001, 0xfff8, 8, -EBADMSG },
+		{ RECORDS_PART_HOP, 8, 8, -EBADMSG },
+		{ RECORDS_PART_HOP, 104, 104, -EBADMSG },
+		{ RECORDS_PART_HOP, 112, 112, 0 },
 	};
 	struct blob b;
 

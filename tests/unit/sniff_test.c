@@ -44,7 +44,7 @@ static void put_number(struct bytes *bytes, unsigned int size, size_t number)
 /* A handshake message of a browser's shape: a grease extension, padding, the name, a key share. */
 static struct bytes make_hello(const char *name, size_t padding)
 {
-	struct bytes extensions = {0}, body = {0}, message = {0};
+	struct bytes extensions = { 0 }, body = { 0 }, message = { 0 };
 	static const unsigned char zeros[16384];
 	size_t length = strlen(name);
 
@@ -82,7 +82,7 @@ static struct bytes make_hello(const char *name, size_t padding)
 /* In records of at most so many bytes. */
 static struct bytes make_records(const struct bytes *message, size_t each)
 {
-	struct bytes records = {0};
+	struct bytes records = { 0 };
 	size_t at, length;
 
 	for (at = 0; at < message->length; at += length) {
@@ -111,11 +111,11 @@ static void feed(struct sniff *sniff, const void *bytes, size_t length)
 /* Feeds it in pieces of each size and expects the same every time. */
 static void expect(const void *bytes, size_t length, enum sniff_state state, const char *name)
 {
-	static const size_t pieces[] = {1, 2, 3, 5, 7, 16, 100, 1000, 1460, 65536};
+	static const size_t pieces[] = { 1, 2, 3, 5, 7, 16, 100, 1000, 1460, 65536 };
 	size_t i, at, piece;
 
 	for (i = 0; i < sizeof(pieces) / sizeof(*pieces); i++) {
-		struct sniff sniff = {0};
+		struct sniff sniff = { 0 };
 
 		for (at = 0; at < length; at += piece) {
 			piece = length - at < pieces[i] ? length - at : pieces[i];
@@ -179,7 +179,7 @@ static void client_hello_cut_short(void **state)
 /* Lengths that claim more or less than there is: any answer but a name from beyond the end. */
 static void client_hello_that_lies(void **state)
 {
-	static const unsigned char lies[] = {0, 1, 2, 0x10, 0x7f, 0x80, 0xfe, 0xff};
+	static const unsigned char lies[] = { 0, 1, 2, 0x10, 0x7f, 0x80, 0xfe, 0xff };
 	struct bytes message = make_hello(NAME, 0), records = make_records(&message, 16384);
 	unsigned char honest;
 	size_t at, i;
@@ -188,7 +188,7 @@ static void client_hello_that_lies(void **state)
 	for (at = 0; at < records.length; at++) {
 		honest = records.at[at];
 		for (i = 0; i < sizeof(lies); i++) {
-			struct sniff sniff = {0};
+			struct sniff sniff = { 0 };
 
 			records.at[at] = lies[i];
 			feed(&sniff, records.at, records.length);
@@ -201,7 +201,7 @@ static void client_hello_that_lies(void **state)
 
 static void names_that_are_none(void **state)
 {
-	static const char *const names[] = {"", "with space.cz", "new\nline", "\x80.cz", "\x7f"};
+	static const char *const names[] = { "", "with space.cz", "new\nline", "\x80.cz", "\x7f" };
 	struct bytes message, records;
 	char longest[SNIFF_NAME_MAX + 2];
 	size_t i;
