@@ -30,8 +30,6 @@ enum instance_map {
 	MAPS
 };
 
-extern const char *const instance_maps[MAPS];
-
 struct waybill_bpf;
 
 struct instance {
@@ -82,6 +80,17 @@ int attach_options(struct instance *instance, const uint64_t *cgroups, size_t co
 int detach_options(struct instance *instance, const uint64_t *cgroups, size_t count);
 /* Gives every link of a pinned instance the programs given. */
 int attach_renew(struct instance *instance, struct waybill_bpf *programs, struct message *message);
+
+/*
+ * load.c: loads the programs, with the maps that the instance has; else its maps are theirs. And
+ * pins them, and opens the maps of an instance that is pinned.
+ */
+int programs_load(struct instance *instance, struct waybill_bpf **programs,
+		  struct message *message);
+int programs_pin(const struct instance *instance, struct waybill_bpf *programs,
+		 struct message *message);
+int maps_pin(const struct instance *instance, struct message *message);
+int maps_open(struct instance *instance, struct message *message);
 
 /* Whether every hook of sockets is attached: `up` was not interrupted. */
 bool attach_complete(const struct instance *instance);

@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/*
+ * The programs and maps of an instance: loaded, with the maps that it has already if there are
+ * any; pinned, so that there is something under each name at every moment; and opened again.
+ */
+#include "instance.h"
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "waybill.skel.h"
+
+const char *const instance_maps[MAPS] = {
+	[MAP_POLICIES] = "policies",
+	[MAP_CONTROL] = "control",
+	[MAP_KEYS] = "keys",
+	[MAP_CONTEXTS] = "contexts",
+	[MAP_CONNECTS] = "connects",
+	[MAP_ACCEPTS] = "accepts",
+	[MAP_HISTORIES] = "histories",
+	[MAP_HANDOFFS] = "handoffs",
+	[MAP_HANDOFF_HISTORIES] = "handoff_histories",
+	[MAP_SHARES] = "shares",
+	[MAP_FLOW_IDS] = "flow_ids",
+	[MAP_COUNTERS] = "counters",
+	[MAP_SERVICE_COUNTERS] = "service_counters",
+	[MAP_EVENTS] = "events",
+};
+
+static const char *const programs_pinned[] = PROGRAMS_PINNED;
+
+/* What libbpf says of a failed load, kept for the message; one load at a time in a process. */
+static int quiet(enum libbpf_print_level level, const char *format, va_list arguments)
+{
+	if (level == LIBBPF_WARN && getenv("WAYBILL_DEBUG"))
+		vfprintf(stderr, format, arguments);
+	return 0;
+}
+
+/* Loads the programs; with the instance's maps if it has them, else its maps are theirs. */
+int programs_load(struct instance *instance, struct waybill_bpf **programs, struct message *message)
+{
+	libbpf_print_fn_t print = libbpf_set_print(quiet);
+	int error;
+
+	*programs = waybill_bpf__open();
+	if (!*programs) {
+		libbpf_set_print(print);
+		return fail(message, -errno, "cannot open the eBPF object: %s", strerror(errno));
+	}
+	for (int i = 0; i < MAPS; i++) {
+		struct bpf_map *map =
+			bpf_object__find_map_by_name((*programs)->obj, instance_maps[i]);
+		struct bpf_map_info info = {};
+		unsigned int size = sizeof(info);
+
+		if (instance->map[i] < 0)
+			continue;
+		if (bpf_obj_get_info_by_fd(instance->map[i], &info, &size) ||
+		    info.value_size != bpf_map__value_size(map) ||
+		    bpf_map__reuse_fd(map, instance->map[i])) {
+			error = fail(message, -EEXIST,
+				     "instance %s was made by another version of Waybill (waybill "
+				     "down, then waybill up)",
+				     instance->name);
+			goto out;
+		}
+	}
+	error = waybill_bpf__load(*programs);
+	if (error) {
+		fail(message, error,
+		     error == -EPERM ?
+			     "the kernel refuses eBPF programs: %s (needs root, or "
+			     "CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON)" :
+			     "the kernel does not take the eBPF programs: %s (Waybill needs "
+			     "Linux 6.1 with BTF; WAYBILL_DEBUG=1 shows why)",
+		     strerror(-error));
+		goto out;
+	}
+	for (int i = 0; i < MAPS; i++) {
+		if (instance->map[i] >= 0)
+			continue;
+		instance->map[i] = fcntl(bpf_map__fd(bpf_object__find_map_by_name(
+						 (*programs)->obj, instance_maps[i])),
+					 F_DUPFD_CLOEXEC, 3);
+		if (instance->map[i] < 0) {
+			error = fail(message, -errno, "maps: %s", strerror(errno));
+			goto out;
+		}
+	}
+out:
+	libbpf_set_print(print);
+	if (error) {
+		waybill_bpf__destroy(*programs);
+		*programs = NULL;
+	}
+	return error;
+}
+
+static int pin(int descriptor, const struct instance *instance, const char *room, const char *name,
+	       struct message *message)
+{
+	char path[PATH_MAX], fresh[PATH_MAX];
+
+	snprintf(path, sizeof(path), "%s/%s/%s", instance->directory, room, name);
+	snprintf(fresh, sizeof(fresh), "%s/%s/%s_new", instance->directory, room, name);
+	unlink(fresh);
+	/* Through another name, so that there is always something under this one. */
+	if (descriptor < 0 || bpf_obj_pin(descriptor, fresh) || rename(fresh, path)) {
+		int error = -errno;
+
+		unlink(fresh);
+		return fail(message, error, "%s: cannot pin it: %s", path, strerror(-error));
+	}
+	return 0;
+}
+
+int programs_pin(const struct instance *instance, struct waybill_bpf *programs,
+		 struct message *message)
+{
+	int error = 0;
+
+	for (size_t i = 0; !error && i < sizeof(programs_pinned) / sizeof(*programs_pinned); i++) {
+		char name[64];
+
+		snprintf(name, sizeof(name), "waybill_%s", programs_pinned[i]);
+		error = pin(bpf_program__fd(bpf_object__find_program_by_name(programs->obj, name)),
+			    instance, "programs", programs_pinned[i], message);
+	}
+	return error;
+}
+
+int maps_pin(const struct instance *instance, struct message *message)
+{
+	int error = 0;
+
+	for (int i = 0; !error && i < MAPS; i++)
+		error = pin(instance->map[i], instance, "maps", instance_maps[i], message);
+	return error;
+}
+
+/* Opens the maps of a pinned instance, as far as they are there. */
+int maps_open(struct instance *instance, struct message *message)
+{
+	uint32_t zero = 0;
+
+	for (int i = 0; i < MAPS; i++) {
+		char path[PATH_MAX];
+
+		snprintf(path, sizeof(path), "%s/maps/%s", instance->directory, instance_maps[i]);
+		instance->map[i] = bpf_obj_get(path);
+		if (instance->map[i] < 0)
+			return errno == ENOENT ?
+				       fail(message, -ENOENT, "instance %s is not up (waybill up)",
+					    instance->name) :
+				       fail(message, -errno, "%s: %s (needs root)", path,
+					    strerror(errno));
+	}
+	if (bpf_map_lookup_elem(instance->map[MAP_CONTROL], &zero, &instance->control))
+		return fail(message, -errno, "map control: %s", strerror(errno));
+	if (instance->control.layout != STATE_LAYOUT)
+		return fail(message, -EEXIST,
+			    "instance %s was made by another version of Waybill (waybill down, "
+			    "then waybill up)",
+			    instance->name);
+	return 0;
+}
