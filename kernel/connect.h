@@ -122,7 +122,7 @@ static __always_inline int connect_redirect(struct bpf_sock_addr *ctx, int v6)
 	struct walk walk;
 	struct bpf_sock *sk = ctx->sk;
 	__u64 services = 0;
-	__u32 *share, presumed = 0;
+	__u32 *share, uid, presumed = 0;
 
 	if (ctx->protocol != IPPROTO_TCP || !sk)
 		return ALLOW;
@@ -154,11 +154,12 @@ static __always_inline int connect_redirect(struct bpf_sock_addr *ctx, int v6)
 	}
 	if (history && !history->length)
 		history = 0;
+	uid = (__u32)bpf_get_current_uid_gid();
 	if (history) {
 		query.uid = history->originator.uid;
 		place_of_originator(walk.image, walk.header, history, &place);
 	} else {
-		query.uid = (__u32)bpf_get_current_uid_gid();
+		query.uid = uid;
 		place_of_current(walk.image, walk.header, &place);
 	}
 	query.remote = &walk.to.destination;
@@ -222,7 +223,7 @@ static __always_inline int connect_redirect(struct bpf_sock_addr *ctx, int v6)
 		event_report(DECISION_SOURCE_ROUTE, 0, service, filter, &walk.to);
 		return refuse(ECONNREFUSED);
 	}
-	share = share_of((__u32)bpf_get_current_uid_gid());
+	share = share_of(uid);
 	if (share && *share >= (history || presumed ? HANDOFF_HISTORY_SHARE : HANDOFF_SHARE)) {
 		count(COUNT_HANDOFF_FULL);
 		event_report(DECISION_FULL, 0, service, filter, &walk.to);

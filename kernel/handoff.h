@@ -40,10 +40,15 @@ static __always_inline void handoff_key_fill(struct bpf_sock_ops *event, struct 
 	key->netns = bpf_get_netns_cookie(event);
 }
 
+static __always_inline __u32 *port_of(__u32 port)
+{
+	return bpf_map_lookup_elem(&ports, &port);
+}
+
 /* Deletes an entry, and what was counted for it. Returns 0 if somebody else has. */
 static __always_inline int handoff_delete(const struct handoff_key *key, __u32 uid, __u32 history)
 {
-	__u32 *share;
+	__u32 *share, *port;
 
 	if (bpf_map_delete_elem(&handoffs, key))
 		return 0;
@@ -52,6 +57,9 @@ static __always_inline int handoff_delete(const struct handoff_key *key, __u32 u
 	share = share_of(uid);
 	if (share)
 		__sync_fetch_and_add(share, -1);
+	port = port_of(key->server_port);
+	if (port)
+		__sync_fetch_and_add(port, -1);
 	return 1;
 }
 
@@ -62,7 +70,7 @@ static __always_inline void handoff_publish(struct bpf_sock_ops *ctx, struct bpf
 	struct accepted record = {}, *stale;
 	struct handoff_key key;
 	struct history *history;
-	__u32 *share, limit = HANDOFF_SHARE;
+	__u32 *share, *port, limit = HANDOFF_SHARE;
 
 	if (!state || !state->target.family)
 		return;
@@ -75,15 +83,18 @@ static __always_inline void handoff_publish(struct bpf_sock_ops *ctx, struct bpf
 	record.issued = state->hop.time;
 	record.hop_count = state->hop_count;
 	record.context_size = state->context_size;
-	history = socket_storage(&histories, sk, 0, 0);
-	if (history && history->length && !history->used && state->hop_count > 1)
+	/* A first hop has none: most need not be asked. */
+	history = state->hop_count > 1 ? socket_storage(&histories, sk, 0, 0) : 0;
+	if (history && history->length && !history->used)
 		record.history = 1;
 	/* Counted before it is published: connect() may have been asked long before the SYN leaves. */
 	if (record.history)
 		limit = HANDOFF_HISTORY_SHARE;
 	share = share_of(record.hop.client.uid);
-	if (!share)
+	port = port_of(key.server_port);
+	if (!share || !port)
 		return;
+	__sync_fetch_and_add(port, 1);
 	if (__sync_fetch_and_add(share, 1) >= limit)
 		goto lost;
 	if (record.history && bpf_map_update_elem(&handoff_histories, &key, history, BPF_ANY))
@@ -92,13 +103,15 @@ static __always_inline void handoff_publish(struct bpf_sock_ops *ctx, struct bpf
 		/* An entry of an earlier connection with these addresses, which never closed for us. */
 		stale = bpf_map_lookup_elem(&handoffs, &key);
 		if (stale)
-			handoff_delete(&key, stale->hop.client.uid, 0);
+			handoff_delete(&key, stale->hop.client.uid,
+				       stale->history && !record.history);
 		if (bpf_map_update_elem(&handoffs, &key, &record, BPF_NOEXIST))
 			goto lost;
 	}
 	bpf_sock_ops_cb_flags_set(ctx, ctx->bpf_sock_ops_cb_flags | BPF_SOCK_OPS_STATE_CB_FLAG);
 	return;
 lost:
+	__sync_fetch_and_add(port, -1);
 	__sync_fetch_and_add(share, -1);
 	bpf_map_delete_elem(&handoff_histories, &key);
 	count(COUNT_HANDOFF_LOST);
@@ -171,23 +184,34 @@ static __always_inline int is_loopback(struct bpf_sock_ops *ctx)
 
 static __always_inline void handoff_event(struct bpf_sock_ops *ctx)
 {
-	struct bpf_sock *sk = ctx->sk;
+	struct bpf_sock *sk;
+	__u32 *port;
 
-	if (!sk)
-		return;
+	/* The kernel asks and tells a lot; most of it is nothing to us. */
 	switch (ctx->op) {
 	case BPF_SOCK_OPS_TCP_CONNECT_CB:
-		handoff_publish(ctx, sk);
+		sk = ctx->sk;
+		if (sk)
+			handoff_publish(ctx, sk);
 		break;
 	case BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB:
-		records_use(sk);
+		sk = ctx->sk;
+		if (sk)
+			records_use(sk);
 		break;
 	case BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB:
-		if (is_loopback(ctx))
+		port = port_of(ctx->local_port);
+		if (!port || !*port)
+			break;
+		sk = ctx->sk;
+		if (sk && is_loopback(ctx))
 			handoff_take(ctx, sk);
 		break;
 	case BPF_SOCK_OPS_STATE_CB:
-		if (ctx->args[1] == BPF_TCP_CLOSE)
+		if (ctx->args[1] != BPF_TCP_CLOSE)
+			break;
+		sk = ctx->sk;
+		if (sk)
 			handoff_withdraw(ctx, sk);
 		break;
 	}

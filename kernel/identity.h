@@ -46,26 +46,26 @@ struct place_walk {
 	const struct policy_header *header;
 	struct cgroup *cgroup; /* NULL: that of the current process */
 	struct place *place;
-	__u32 levels; /* bit n: ask for the ancestor n levels below the root */
+	__u32 levels; /* bit n: ask for the ancestor n levels below the root; not 0 */
 };
 
-static long place_of_level(__u32 level, struct place_walk *walk)
+static long place_of_level(__u32 unused, struct place_walk *walk)
 {
-	struct cgroup *cgroup = walk->cgroup, *ancestor = 0;
+	__u32 level = policy_lowest_bit(walk->levels) & (CGROUP_LEVELS - 1);
+	struct cgroup *cgroup = walk->cgroup, *ancestor;
+	__u64 id = 0;
 
-	if (!(walk->levels >> level))
-		return 1;
-	if (!(walk->levels >> level & 1))
-		return 0;
+	walk->levels &= walk->levels - 1;
 	if (!cgroup) {
-		place_try(walk->image, walk->header, bpf_get_current_ancestor_cgroup_id(level),
-			  walk->place);
-		return 0;
+		id = bpf_get_current_ancestor_cgroup_id(level);
+	} else if (level == (__u32)cgroup->level) {
+		/* A service's listener is mostly in the very cgroup that the policy names. */
+		id = cgroup->kn->id;
+	} else if (!bpf_core_read(&ancestor, sizeof(ancestor), &cgroup->ancestors[level])) {
+		id = BPF_CORE_READ(ancestor, kn, id);
 	}
-	bpf_core_read(&ancestor, sizeof(ancestor), &cgroup->ancestors[level]);
-	if (ancestor)
-		place_try(walk->image, walk->header, BPF_CORE_READ(ancestor, kn, id), walk->place);
-	return 0;
+	place_try(walk->image, walk->header, id, walk->place);
+	return !walk->levels;
 }
 
 static __always_inline void place_of_cgroup(const void *image, const struct policy_header *header,

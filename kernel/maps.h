@@ -122,6 +122,17 @@ struct {
 	__type(value, __u32);
 } shares SEC(".maps");
 
+/*
+ * A server's port, host byte order -> handoffs under way to it, in all namespaces. Written with
+ * them. Most loopback connections are to a port with none, and need look no further.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1 << 16);
+	__type(key, __u32);
+	__type(value, __u32);
+} ports SEC(".maps");
+
 /* 0 -> the last flow id given out. Written by the connect hook. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);

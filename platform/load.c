@@ -26,6 +26,7 @@ const char *const instance_maps[MAPS] = {
 	[MAP_HANDOFFS] = "handoffs",
 	[MAP_HANDOFF_HISTORIES] = "handoff_histories",
 	[MAP_SHARES] = "shares",
+	[MAP_PORTS] = "ports",
 	[MAP_FLOW_IDS] = "flow_ids",
 	[MAP_COUNTERS] = "counters",
 	[MAP_SERVICE_COUNTERS] = "service_counters",

@@ -9,16 +9,16 @@
 #include <bpf/bpf.h>
 #include <fcntl.h>
 
-static void shares_are_zero(struct world *world)
+static void all_are_zero(struct world *world, const char *name, uint32_t count)
 {
 	char path[256];
 	int map;
 
-	snprintf(path, sizeof(path), "/sys/fs/bpf/waybill/%s/maps/shares", world->name);
+	snprintf(path, sizeof(path), "/sys/fs/bpf/waybill/%s/maps/%s", world->name, name);
 	map = bpf_obj_get(path);
-	for (uint32_t i = 0, value = 0; i < HANDOFF_SHARES; i++) {
+	for (uint32_t i = 0, value = 0; i < count; i++) {
 		EXPECT(!bpf_map_lookup_elem(map, &i, &value));
-		EXPECT(!value, "share %u is %d", i, (int)value);
+		EXPECT(!value, "%s %u is %d", name, i, (int)value);
 	}
 	close(map);
 }
@@ -88,7 +88,8 @@ int main(void)
 	usleep(300000);
 	EXPECT(map_entries(&world, "handoffs") == 0, "%d", map_entries(&world, "handoffs"));
 	EXPECT(map_entries(&world, "handoff_histories") == 0);
-	shares_are_zero(&world);
+	all_are_zero(&world, "shares", HANDOFF_SHARES);
+	all_are_zero(&world, "ports", 65536);
 	EXPECT(counter(&world, COUNT_HANDOFF_LOST) == 0);
 	world_end(&world);
 }
