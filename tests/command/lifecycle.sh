@@ -49,8 +49,15 @@ expect 0 "$WAYBILL" flows --instance "$name"
 grep -q "127.66.0.1:8080" "$work/out" || fail "no destination in flows"
 expect 0 "$WAYBILL" rotate-key --instance "$name"
 kill "$curl"
+timeout -s INT 3 "$WAYBILL" monitor --json --instance "$name" >"$work/events" &
+started="$started $!"
+monitor=$!
+sleep 1
 in_cgroup app curl -sS http://127.66.0.1:8080/data -o "$work/data"
 cmp -s "$work/data" "$work/www/data" || fail "the file differs"
+wait "$monitor" || [ $? -eq 124 ] || fail "monitor does not end cleanly"
+[ "$(grep -c '"redirect"' "$work/events")" -eq 2 ] || fail "monitor: $(cat "$work/events")"
+python3 -c 'import json, sys; [json.loads(line) for line in open(sys.argv[1])]' "$work/events"
 
 expect 0 "$WAYBILL" down --instance "$name"
 expect 3 "$WAYBILL" down --instance "$name"
