@@ -2,8 +2,9 @@
 /*
  * namespaces: a second network namespace with the same addresses and ports. Its clients are not
  * sent to the first one's services; somebody else's listener on the service's port there may
- * exist and gets nothing; and when the service listens there as well, connections with equal
- * addresses in both get their own records.
+ * exist and gets nothing; when the service listens there as well, connections with equal
+ * addresses in both get their own records; and a handshake under way in one leaves nothing to a
+ * connection with the same addresses in the other.
  */
 #include "world.h"
 
@@ -28,17 +29,50 @@ static void other_network(void)
 }
 
 /* A client with a port of its own choice, so that both namespaces have the same addresses. */
-static int dial(uint16_t port)
+static int client_of(uint16_t port, int flags)
 {
-	struct sockaddr_in here = { .sin_family = AF_INET, .sin_port = htons(45000) };
-	struct sockaddr_storage address;
-	socklen_t length = address_of(V4, port, &address);
-	int descriptor = socket_of(V4, 0), one = 1;
+	struct sockaddr_in here = { .sin_family = AF_INET, .sin_port = htons(port) };
+	int descriptor = socket_of(V4, flags), one = 1;
 
 	setsockopt(descriptor, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
 	inet_pton(AF_INET, "127.0.0.1", &here.sin_addr);
 	EXPECT(!bind(descriptor, (void *)&here, sizeof(here)));
+	return descriptor;
+}
+
+static int dial(uint16_t port)
+{
+	struct sockaddr_storage address;
+	socklen_t length = address_of(V4, port, &address);
+	int descriptor = client_of(45000, 0);
+
 	return connect(descriptor, (void *)&address, length) ? -errno : descriptor;
+}
+
+/* Handshakes under way to service b, which accepts nobody; the last from port 45001. */
+static void begin_handshakes(void)
+{
+	struct sockaddr_storage address;
+	socklen_t length = address_of(V4, 8090, &address);
+
+	for (int i = 0; i < 9; i++) {
+		int descriptor =
+			i < 8 ? socket_of(V4, SOCK_NONBLOCK) : client_of(45001, SOCK_NONBLOCK);
+
+		connect(descriptor, (void *)&address, length);
+	}
+	EXPECT(map_entries(&world, "handoffs") > 0);
+}
+
+/* From the same port to the same service, in this namespace, and by nobody's redirection. */
+static void dial_directly(void)
+{
+	struct sockaddr_in address = { .sin_family = AF_INET, .sin_port = htons(SERVICE_PORT(1)) };
+	int descriptor = client_of(45001, 0);
+
+	inet_pton(AF_INET, "127.0.0.1", &address.sin_addr);
+	EXPECT(!connect(descriptor, (void *)&address, sizeof(address)), "%s", strerror(errno));
+	expect_count("direct", &world.seen[1].direct, 1);
 }
 
 int main(void)
@@ -50,7 +84,17 @@ int main(void)
 	world_begin(&world, "namespaces");
 	world_up(&world);
 	world_service(&world, 0, SERVICE_HOLDS);
-	world_policy(&world, 1, NULL);
+	world_service(&world, 1, SERVICE_LISTENS);
+	EXPECT(!world_apply(
+		&world,
+		"version: 1\n"
+		"services:\n"
+		"  - { name: a, weight: 2, endpoint: { tcp: 9001 }, identity: { cgroup: %C/s0 } }\n"
+		"  - { name: b, weight: 1, endpoint: { tcp: 9002 }, identity: { cgroup: %C/s1 } }\n"
+		"filters:\n"
+		"  - { name: a, service: a, match: { remote_port: [ 8080-8089 ] }, action: redirect }\n"
+		"  - { name: b, service: b, match: { remote_port: [ 8090 ] }, action: redirect }\n"));
+	begin_handshakes();
 	first = dial(8081);
 	EXPECT(first >= 0, "%s", strerror(-first));
 	expect_count("accepted", &world.seen[0].accepted, 1);
@@ -73,7 +117,10 @@ int main(void)
 		EXPECT(dial(8083) >= 0);
 		expect_count("accepted", &world.seen[0].accepted, 1);
 		EXPECT(ntohs(world.seen[0].info.original_destination.port) == 8083);
+		world_service(&world, 1, SERVICE_RECORDS);
+		dial_directly();
 		kill(world.service[0], SIGKILL);
+		kill(world.service[1], SIGKILL);
 		_exit(0);
 	}
 	EXPECT(waitpid(child, &status, 0) == child && !status, "the other namespace");
