@@ -149,6 +149,50 @@ static int check(const struct apply *apply, const struct policy *policy,
 	return error;
 }
 
+/* Whether a port is kept from being given out: a list of ports and ranges. */
+static bool is_reserved(unsigned int port)
+{
+	FILE *file = fopen("/proc/sys/net/ipv4/ip_local_reserved_ports", "re");
+	unsigned int from, to;
+	bool found = false;
+
+	while (file && !found && fscanf(file, "%u", &from) == 1) {
+		if (fscanf(file, "-%u", &to) != 1)
+			to = from;
+		found = port >= from && port <= to;
+		if (fgetc(file) != ',')
+			break;
+	}
+	if (file)
+		fclose(file);
+	return found;
+}
+
+/*
+ * A port that the kernel gives out to whoever connects can be in use when the service starts, and
+ * no hook runs then that could keep it free.
+ */
+static void warn_of_ports(const struct policy *policy)
+{
+	FILE *file = fopen("/proc/sys/net/ipv4/ip_local_port_range", "re");
+	unsigned int first = 1, last = 0;
+
+	if (file && fscanf(file, "%u %u", &first, &last) != 2)
+		last = 0;
+	if (file)
+		fclose(file);
+	for (size_t i = 0; i < policy->services; i++) {
+		const struct service *service = &policy->service[i];
+
+		if (service->tcp >= first && service->tcp <= last && !is_reserved(service->tcp))
+			complain(
+				"%s:%u: warning: service \"%s\": the kernel may give port %u to any "
+				"client, so that the service cannot start (choose one below %u, or "
+				"add it to net.ipv4.ip_local_reserved_ports)",
+				policy->source, service->line, service->name, service->tcp, first);
+	}
+}
+
 static const char *plural(size_t count)
 {
 	return count == 1 ? "" : "s";
@@ -203,6 +247,7 @@ int command_apply(int argc, char **argv)
 		instance_close(instance);
 		return complain("%s", message.text);
 	}
+	warn_of_ports(policy);
 	if (apply.check ? check(&apply, policy, &result, &message) :
 			  instance_apply(instance, policy, &result, &message))
 		status = complain("%s", message.text);

@@ -29,6 +29,10 @@ sed 's/service: b/service: bb/' "$work/policy.yaml" >"$work/wrong.yaml"
 expect 1 "$WAYBILL" apply "$work/wrong.yaml" --check
 grep -q 'wrong.yaml:[0-9]*: .*"bb".*did you mean "b"' "$work/err" || fail "$(cat "$work/err")"
 expect 0 "$WAYBILL" apply "$work/policy.yaml" --check
+[ ! -s "$work/err" ] || fail "a warning without a reason: $(cat "$work/err")"
+sed 's/tcp: 9001/tcp: 40001/' "$work/policy.yaml" >"$work/ephemeral.yaml"
+expect 0 "$WAYBILL" apply "$work/ephemeral.yaml" --check
+grep -q 'warning: service "a".*40001' "$work/err" || fail "no warning of an ephemeral port"
 expect 1 "$WAYBILL" apply "$work/nowhere.yaml" --instance "$name"
 expect 0 "$WAYBILL" apply "$work/policy.yaml" --instance "$name"
 expect 1 "$WAYBILL" apply "$work/wrong.yaml" --instance "$name"
