@@ -44,6 +44,20 @@ void common_begin(struct argp_state *state)
 	state->child_inputs[0] = state->input;
 }
 
+error_t common_only(int key, char *argument, struct argp_state *state)
+{
+	switch (key) {
+	case ARGP_KEY_INIT:
+		common_begin(state);
+		return 0;
+	case ARGP_KEY_ARG:
+		argp_error(state, "\"%s\" is not an option", argument);
+		return 0;
+	default:
+		return ARGP_ERR_UNKNOWN;
+	}
+}
+
 void command_parse(const struct argp *argp, int argc, char **argv, void *input)
 {
 	struct common *common = input;

@@ -50,6 +50,8 @@ extern const struct argp_child common_options[];
 void command_parse(const struct argp *argp, int argc, char **argv, void *input);
 /* For a parser whose argp has common_options: hands its input on to them. */
 void common_begin(struct argp_state *state);
+/* The parser of a subcommand that has those options, and no others and no arguments. */
+error_t common_only(int key, char *argument, struct argp_state *state);
 
 /* "waybill: ..." on standard error, as one line. Returns EXIT_FAILED. */
 int complain(const char *format, ...) __attribute__((format(printf, 1, 2)));

@@ -27,20 +27,6 @@ struct flows {
 	size_t count;
 };
 
-static error_t parse_option(int key, char *argument, struct argp_state *state)
-{
-	switch (key) {
-	case ARGP_KEY_INIT:
-		common_begin(state);
-		return 0;
-	case ARGP_KEY_ARG:
-		argp_error(state, "\"%s\" is not an option", argument);
-		return 0;
-	default:
-		return ARGP_ERR_UNKNOWN;
-	}
-}
-
 static const char *state_name(uint32_t state)
 {
 	static const char *const names[] = {
@@ -146,8 +132,8 @@ static int on_flow(void *data, const struct flow *flow)
 
 int command_flows(int argc, char **argv)
 {
-	static const struct argp argp = { NULL,           parse_option, NULL, documentation,
-					  common_options, NULL,         NULL };
+	static const struct argp argp = { NULL,           common_only, NULL, documentation,
+					  common_options, NULL,        NULL };
 	struct message message = { "out of memory" };
 	struct flows flows = { 0 };
 	struct instance *instance;

@@ -27,20 +27,6 @@ static void on_signal(int number)
 	stop = 1;
 }
 
-static error_t parse_option(int key, char *argument, struct argp_state *state)
-{
-	switch (key) {
-	case ARGP_KEY_INIT:
-		common_begin(state);
-		return 0;
-	case ARGP_KEY_ARG:
-		argp_error(state, "\"%s\" is not an option", argument);
-		return 0;
-	default:
-		return ARGP_ERR_UNKNOWN;
-	}
-}
-
 static enum paint paint_of(enum decision decision)
 {
 	switch (decision) {
@@ -128,8 +114,8 @@ static void catch_signals(void)
 
 int command_monitor(int argc, char **argv)
 {
-	static const struct argp argp = { NULL,           parse_option, NULL, documentation,
-					  common_options, NULL,         NULL };
+	static const struct argp argp = { NULL,           common_only, NULL, documentation,
+					  common_options, NULL,        NULL };
 	struct message message = { "" };
 	struct monitor monitor = { 0 };
 	struct instance *instance;

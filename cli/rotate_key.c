@@ -14,24 +14,10 @@ static const char documentation[] =
 	"EXAMPLES:\n"
 	"  waybill rotate-key\n" EXIT_STATUS_HELP;
 
-static error_t parse_option(int key, char *argument, struct argp_state *state)
-{
-	switch (key) {
-	case ARGP_KEY_INIT:
-		common_begin(state);
-		return 0;
-	case ARGP_KEY_ARG:
-		argp_error(state, "\"%s\" is not an option", argument);
-		return 0;
-	default:
-		return ARGP_ERR_UNKNOWN;
-	}
-}
-
 int command_rotate_key(int argc, char **argv)
 {
-	static const struct argp argp = { NULL,           parse_option, NULL, documentation,
-					  common_options, NULL,         NULL };
+	static const struct argp argp = { NULL,           common_only, NULL, documentation,
+					  common_options, NULL,        NULL };
 	struct message message = { "" };
 	struct common common = { 0 };
 	struct instance *instance;

@@ -10,17 +10,15 @@
 
 #define STATE_LAYOUT 1 /* of everything here: programs are upgraded in place only if it is equal */
 
-#define CGROUP_LEVEL_UNKNOWN (~0U)
+#define CGROUP_LEVEL_UNKNOWN (~0U) /* the mount's root is that of a cgroup namespace */
 
 /* Settings that are not policy. One, written by platform/. */
 struct control {
 	__u32 layout;
-	__u32 reserved;
-	__u64 watch_until; /* CLOCK_BOOTTIME: programs report events until then; 0 for never */
-	__u64 netns;       /* cookie of the namespace in which services' ports are theirs alone */
-	__u64 cgroup;      /* id of the cgroup that the instance is attached to */
-	__u32 cgroup_level; /* its levels below the root; CGROUP_LEVEL_UNKNOWN in a cgroup namespace */
-	__u32 reserved2;
+	__u32 cgroup_level; /* of the cgroup below, under the root; or CGROUP_LEVEL_UNKNOWN */
+	__u64 watch_until;  /* CLOCK_BOOTTIME: programs report events until then; 0 for never */
+	__u64 netns;        /* cookie of the namespace in which services' ports are theirs alone */
+	__u64 cgroup;       /* id of the cgroup that the instance is attached to */
 	char cgroup_path[256]; /* of it, below the mount of cgroup2, for people */
 };
 

@@ -80,8 +80,8 @@ const char *counter_name(enum counter counter);
 const char *counter_meaning(enum counter counter);
 const char *decision_name(enum decision decision);
 const char *decision_meaning(enum decision decision);
-/* Whether a listener of each family is alive and the service's: as `status` shows it. */
-int service_listeners(const struct policy_service *service, bool *alive4, bool *alive6);
+/* Whether somebody listens at the endpoint of each family. Whose it is, the kernel half asks. */
+void service_listeners(const struct policy_service *service, bool *alive4, bool *alive6);
 
 /* flows.c: live flows, read from the kernel's sockets. */
 struct flow {

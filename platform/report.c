@@ -156,7 +156,7 @@ static bool listens(const char *path, uint16_t port, const void *address, size_t
 	return found;
 }
 
-int service_listeners(const struct policy_service *service, bool *alive4, bool *alive6)
+void service_listeners(const struct policy_service *service, bool *alive4, bool *alive6)
 {
 	uint16_t port = ntohs(service->tcp_port);
 	bool any_v6 = false;
@@ -165,5 +165,4 @@ int service_listeners(const struct policy_service *service, bool *alive4, bool *
 	/* A socket on [::] takes IPv4 too, unless it was told not to, which is not shown. */
 	*alive4 = service->has4 &&
 		  (listens("/proc/net/tcp", port, service->address4, 4, NULL) || any_v6);
-	return 0;
 }

@@ -64,7 +64,6 @@ struct world {
 	struct instance *instance;
 	struct seen *seen; /* of services 0.., and of the server at SERVICES_MAX */
 	pid_t service[SERVICES_MAX], server;
-	int services;
 	bool by_user;             /* services are told by user, else by cgroup */
 	const char *service_leaf; /* with by_user: the cgroup that services start in, or "other" */
 };
