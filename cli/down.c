@@ -93,6 +93,7 @@ static void down_all(struct removal *removal, const struct down *down)
 		free(names[i]);
 	}
 	free(names);
+	flow_routes_remove();
 }
 
 int command_down(int argc, char **argv)

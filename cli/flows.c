@@ -4,6 +4,7 @@
  * chain of services that each has gone through so far.
  */
 #include <errno.h>
+#include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
 #include <string.h>
@@ -48,6 +49,16 @@ static const char *state_name(uint32_t state)
 	return "unknown";
 }
 
+static bool is_datagrams(const struct flow_entry *entry)
+{
+	return entry->protocol == IPPROTO_UDP;
+}
+
+static const char *flow_state_name(const struct flow_entry *entry)
+{
+	return is_datagrams(entry) ? "datagrams" : state_name(entry->tcp_state);
+}
+
 static void chain_text(const struct names *names, const struct flow *flow, char *text, size_t size)
 {
 	size_t used = 0;
@@ -62,7 +73,7 @@ static void print_row(struct flows *flows, const struct flow *flow)
 {
 	const struct records_hop *first = flow->hop[0];
 	char chain[WAYBILL_HOPS_MAX * (POLICY_NAME_MAX + 3)];
-	uint32_t state = flow->entry->tcp_state;
+	const char *state = flow_state_name(flow->entry);
 
 	chain_text(&flows->names, flow, chain, sizeof(chain));
 	listing_add(&flows->listing, PAINT_NONE, "%s",
@@ -71,9 +82,13 @@ static void print_row(struct flows *flows, const struct flow *flow)
 	listing_add(&flows->listing, PAINT_NONE, "%s", text_user(first->client.uid).text);
 	listing_add(&flows->listing, PAINT_NONE, "%s", text_address(&first->destination).text);
 	listing_add(&flows->listing, PAINT_BOLD, "%s", chain);
-	listing_add(&flows->listing, PAINT_NONE, "%s", text_address(&flow->entry->client).text);
-	listing_add(&flows->listing, state == TCP_ESTABLISHED ? PAINT_GOOD : PAINT_NOTE, "%s",
-		    state_name(state));
+	listing_add(&flows->listing, PAINT_NONE, "%s",
+		    is_datagrams(flow->entry) ? "-" : text_address(&flow->entry->client).text);
+	listing_add(&flows->listing,
+		    is_datagrams(flow->entry) || flow->entry->tcp_state == TCP_ESTABLISHED ?
+			    PAINT_GOOD :
+			    PAINT_NOTE,
+		    "%s", state);
 }
 
 static json_t *hop_object(const struct names *names, const struct records_hop *hop)
@@ -100,15 +115,21 @@ static json_t *flow_object(const struct names *names, const struct flow *flow)
 
 	for (size_t i = 0; i < flow->hops; i++)
 		json_array_append_new(chain, hop_object(names, flow->hop[i]));
-	object = json_pack(
-		"{s:o, s:o, s:f, s:s, s:o, s:o, s:o, s:o}", "flow", json_flow(last->flow), "time",
-		json_time(realtime_of(last->time)), "age_seconds",
-		now > last->time ? (now - last->time) / 1e9 : 0.0, "state",
-		state_name(entry->tcp_state), "originator", json_process(&flow->hop[0]->client),
-		"original_destination", json_address(&flow->hop[0]->destination), "client_address",
-		json_address(&entry->client), "service_address", json_address(&entry->server));
+	object = json_pack("{s:o, s:s, s:o, s:f, s:s, s:o, s:o, s:o, s:o}", "flow",
+			   json_flow(last->flow), "protocol", is_datagrams(entry) ? "udp" : "tcp",
+			   "time", json_time(realtime_of(last->time)), "age_seconds",
+			   now > last->time ? (now - last->time) / 1e9 : 0.0, "state",
+			   flow_state_name(entry), "originator",
+			   json_process(&flow->hop[0]->client), "original_destination",
+			   json_address(&flow->hop[0]->destination), "client_address",
+			   is_datagrams(entry) ? json_null() : json_address(&entry->client),
+			   "service_address", json_address(&entry->server));
 	json_set_service(object, names, last->service);
-	json_object_set_new(object, "netns_inode", json_integer(entry->netns_inode));
+	if (is_datagrams(entry))
+		json_object_set_new(object, "idle_seconds",
+				    json_real(now > entry->used ? (now - entry->used) / 1e9 : 0.0));
+	else
+		json_object_set_new(object, "netns_inode", json_integer(entry->netns_inode));
 	json_object_set_new(object, "context_bytes", json_integer(entry->accepted.context_size));
 	json_object_set_new(object, "chain", chain);
 	return object;

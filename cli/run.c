@@ -19,6 +19,7 @@
 #define LISTENERS_MAX WAYBILL_HOPS_MAX /* more could not see one connection */
 #define WEIGHT_STEP 100
 #define RECORDS_EXPIRE (600 * 1000000000ULL)
+#define DATAGRAM_IDLE (60 * 1000000000ULL)
 #define EXIT_SIGNAL 128
 #define PATIENCE 3 /* seconds, before we say what we wait for */
 
@@ -149,6 +150,7 @@ static int apply_policy(struct run *run, struct message *message)
 		.source = (char[]){ "waybill run" },
 		.hop_limit = WAYBILL_HOPS_MAX,
 		.records_expire = RECORDS_EXPIRE,
+		.datagram_idle = DATAGRAM_IDLE,
 		.service = service,
 		.services = run->listeners,
 		.filter = filter,
@@ -168,6 +170,7 @@ static int apply_policy(struct run *run, struct message *message)
 			.name = name[i],
 			.weight = (run->listeners - i) * WEIGHT_STEP,
 			.tcp = listener->port,
+			.udp = listener->datagrams ? listener->port : 0,
 			.has4 = listener->has4,
 			.has6 = listener->has6,
 			.identity = { .has_user = true, .user = listener->user },
@@ -179,12 +182,21 @@ static int apply_policy(struct run *run, struct message *message)
 			.name = name[i],
 			.service = name[i],
 			.tcp = true,
+			.udp = listener->datagrams,
 			.cgroup = &cgroup,
 			.cgroups = 1,
 			.action = POLICY_REDIRECT,
 		};
 	}
 	return instance_apply(run->instance, &policy, &result, message);
+}
+
+static bool takes_datagrams(const struct run *run)
+{
+	for (size_t i = 0; i < run->listeners; i++)
+		if (run->listener[i].datagrams)
+			return true;
+	return false;
 }
 
 static int prepare(struct run *run)
@@ -199,8 +211,13 @@ static int prepare(struct run *run)
 		error = apply_policy(run, &message);
 	if (error)
 		return complain("%s", message.text);
-	error = guardian_start(&run->guardian, &run->cgroup);
-	return error ? complain("cannot start the guardian: %s", strerror(-error)) : EXIT_OK;
+	error = guardian_start(&run->guardian, &run->cgroup, getpid());
+	if (error)
+		return complain("cannot start the guardian: %s", strerror(-error));
+	/* Only now, so that the guardian ends it. */
+	if (takes_datagrams(run) && instance_datagrams6(run->instance, getpid(), &message))
+		return complain("%s", message.text);
+	return EXIT_OK;
 }
 
 /* Lets the guardian end what is left, and ends it ourselves if the guardian could not. */

@@ -53,17 +53,19 @@ static void stand_apart(const struct run_cgroup *cgroup)
 	leave_cgroup(cgroup);
 }
 
-static void __attribute__((noreturn)) guard(const struct run_cgroup *cgroup, int leash)
+static void __attribute__((noreturn))
+guard(const struct run_cgroup *cgroup, uint32_t owner, int leash)
 {
 	char byte;
 
 	stand_apart(cgroup);
 	while (read(leash, &byte, 1) < 0 && errno == EINTR)
 		;
+	instance_datagrams6_end(owner);
 	_exit(run_cgroup_end(cgroup->directory, -1) ? 1 : 0);
 }
 
-int guardian_start(struct guardian *guardian, const struct run_cgroup *cgroup)
+int guardian_start(struct guardian *guardian, const struct run_cgroup *cgroup, uint32_t owner)
 {
 	int ends[2], error;
 
@@ -72,7 +74,7 @@ int guardian_start(struct guardian *guardian, const struct run_cgroup *cgroup)
 	guardian->pid = fork();
 	if (guardian->pid == 0) {
 		close(ends[1]);
-		guard(cgroup, ends[0]);
+		guard(cgroup, owner, ends[0]);
 	}
 	error = guardian->pid < 0 ? -errno : 0;
 	close(ends[0]);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * Listeners as /proc/net/tcp and tcp6 show them. An IPv4 address may also be served by a socket
- * on [::]; which one a connection would reach is decided as the kernel does, the nearest first.
+ * Listeners as /proc/net shows them. An IPv4 address may also be served by a socket on [::]; which
+ * one a connection would reach is decided as the kernel does, the nearest first.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -10,9 +10,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <waybill/abi.h>
+
 #include "run_listener.h"
 
 #define STATE_LISTEN 0x0a
+#define STATE_DATAGRAMS 0x07 /* as a datagram socket that is not connected is shown */
 
 static int refuse(struct message *message, int error, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
@@ -111,8 +114,8 @@ static int nearness(const uint8_t *at, size_t at_length, const uint8_t *wanted, 
 	return 0;
 }
 
-static int look(const char *path, const uint8_t *wanted, size_t length, uint16_t port,
-		struct found *found, struct message *message)
+static int look(const char *path, unsigned int wanted_state, const uint8_t *wanted, size_t length,
+		uint16_t port, struct found *found, struct message *message)
 {
 	unsigned int at_port, state, user;
 	uint8_t address[16];
@@ -120,14 +123,14 @@ static int look(const char *path, const uint8_t *wanted, size_t length, uint16_t
 	FILE *file = fopen(path, "re");
 	int near;
 
-	/* Without IPv6 there is no tcp6. */
+	/* Without IPv6 there is no tcp6, nor udp6. */
 	if (!file)
 		return errno == ENOENT ? 0 :
 					 refuse(message, -errno, "%s: %s", path, strerror(errno));
 	while (fgets(line, sizeof(line), file)) {
 		if (sscanf(line, " %*d: %32[0-9A-F]:%4x %*s %2x %*s %*s %*s %u", hex, &at_port,
 			   &state, &user) != 4 ||
-		    state != STATE_LISTEN || at_port != port)
+		    state != wanted_state || at_port != port)
 			continue;
 		near = nearness(address, parse_address(hex, address), wanted, length);
 		if (near > found->nearness)
@@ -145,20 +148,40 @@ static int not_found(const struct listener *listener, struct message *message)
 		      listener->text, listener->text);
 }
 
+/*
+ * Whether the service receives datagrams too: each flow's at an address of its own, so only a
+ * socket bound to all of them does.
+ */
+static int find_datagrams(struct listener *listener, struct message *message)
+{
+	static const uint8_t flow4[4] = { 127, 96, 0, 1 };
+	static const uint8_t flow6[16] = WAYBILL_FLOW_PREFIX6;
+	struct found found = { 0 };
+	int error;
+
+	error = look("/proc/self/net/udp", STATE_DATAGRAMS, flow4, sizeof(flow4), listener->port,
+		     &found, message);
+	if (!error)
+		error = look("/proc/self/net/udp6", STATE_DATAGRAMS, flow6, sizeof(flow6),
+			     listener->port, &found, message);
+	listener->datagrams = !error && found.nearness && found.user == listener->user;
+	return error;
+}
+
 int listener_find(struct listener *listener, struct message *message)
 {
 	struct found found4 = { 0 }, found6 = { 0 };
 	int error = 0;
 
 	if (listener->has4)
-		error = look("/proc/self/net/tcp", listener->address4, 4, listener->port, &found4,
-			     message);
+		error = look("/proc/self/net/tcp", STATE_LISTEN, listener->address4, 4,
+			     listener->port, &found4, message);
 	if (!error && listener->has4)
-		error = look("/proc/self/net/tcp6", listener->address4, 4, listener->port, &found4,
-			     message);
+		error = look("/proc/self/net/tcp6", STATE_LISTEN, listener->address4, 4,
+			     listener->port, &found4, message);
 	if (!error && listener->has6)
-		error = look("/proc/self/net/tcp6", listener->address6, 16, listener->port, &found6,
-			     message);
+		error = look("/proc/self/net/tcp6", STATE_LISTEN, listener->address6, 16,
+			     listener->port, &found6, message);
 	if (error)
 		return error;
 	listener->has4 = found4.nearness;
@@ -172,5 +195,5 @@ int listener_find(struct listener *listener, struct message *message)
 			"%s: 127.0.0.1:%u is of user %u, but [::1]:%u is of user %u (name the "
 			"one that is meant)",
 			listener->text, listener->port, found4.user, listener->port, found6.user);
-	return 0;
+	return find_datagrams(listener, message);
 }

@@ -19,13 +19,15 @@ static __always_inline int bind_check(struct bpf_sock *sk)
 	struct control *settings;
 	const void *image;
 
-	if (sk->protocol != IPPROTO_TCP && sk->protocol != IPPROTO_MPTCP)
+	if (sk->protocol != IPPROTO_TCP && sk->protocol != IPPROTO_MPTCP &&
+	    sk->protocol != IPPROTO_UDP)
 		return ALLOW;
 	image = policy_in_force();
 	header = image ? policy_line(image, 0) : 0;
 	if (!header)
 		return ALLOW;
-	cell = policy_hash_find(image, &header->endpoints, 1 + sk->src_port);
+	cell = policy_hash_find(image, &header->endpoints,
+				policy_endpoint_key(sk->protocol == IPPROTO_UDP, sk->src_port));
 	settings = control_get();
 	if (!cell || !settings || settings->netns != bpf_get_netns_cookie(sk))
 		return ALLOW;

@@ -20,6 +20,7 @@
 #define SOL_IPV6 41
 #define SO_ORIGINAL_DST 80
 #define IPPROTO_TCP 6
+#define IPPROTO_UDP 17
 #define IPPROTO_MPTCP 262
 
 #define ENOENT 2
@@ -33,6 +34,7 @@
 #define EBADMSG 74
 #define ENOPROTOOPT 92
 #define EOPNOTSUPP 95
+#define ENOBUFS 105
 #define EISCONN 106
 #define ENOTCONN 107
 #define ECONNREFUSED 111
@@ -178,6 +180,19 @@ static __always_inline void address_map(__u8 to[16], __u32 ip4)
 	word[1] = 0;
 	word[2] = bpf_htonl(0xffff);
 	word[3] = ip4;
+}
+
+/*
+ * What the kernel has for a socket that is no TCP socket, of which helpers give no such thing: its
+ * address as a number, to be read through BPF_CORE_READ.
+ */
+static __always_inline struct sock *sock_read_only(struct bpf_sock *sk)
+{
+	struct bpf_sock *slot = sk;
+	struct sock *address = 0;
+
+	bpf_probe_read_kernel(&address, sizeof(address), &slot);
+	return address;
 }
 
 static __always_inline int address_equal(const __u8 a[16], const __u8 b[16])

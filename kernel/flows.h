@@ -27,6 +27,7 @@ static __always_inline void flow_addresses(struct sock *sk, struct flow_entry *e
 	}
 	local->port = bpf_htons(common->skc_num);
 	remote->port = common->skc_dport;
+	entry->protocol = IPPROTO_TCP;
 	entry->tcp_state = common->skc_state;
 	entry->netns_inode = common->skc_net.net->ns.inum;
 }

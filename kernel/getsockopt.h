@@ -6,18 +6,19 @@
 #ifndef WAYBILL_KERNEL_GETSOCKOPT_H
 #define WAYBILL_KERNEL_GETSOCKOPT_H
 
-#include "sockopt.h"
+#include "flow_option.h"
 
 /*
  * The blob: header, the parts of the history, the last hop, the MAC over all of it. It is the
  * same for every query, but that the time of issue is renewed when half of the expiry has gone,
  * so that a service may open its onward socket late in the life of a connection.
  */
-static __always_inline int records_get(struct bpf_sockopt *ctx, struct accepted *accepted,
-				       struct history *history)
+static __always_inline int records_get(struct bpf_sockopt *ctx, const struct records_hop *hop,
+				       __u32 hop_count, __u64 *issued, const __u64 *earlier,
+				       __u32 parts)
 {
 	void *out = ctx->optval, *end = ctx->optval_end, *at;
-	__u32 parts = history ? history->length : 0, length, i;
+	__u32 length, i;
 	struct records_header header = {};
 	struct record_mac mac;
 	struct record_key secret;
@@ -35,16 +36,16 @@ static __always_inline int records_get(struct bpf_sockopt *ctx, struct accepted 
 	if (at > end)
 		return sockopt_fail(ERANGE);
 	now = bpf_ktime_get_boot_ns();
-	if (now - accepted->issued > records_expire() / 2)
-		accepted->issued = now;
+	if (now - *issued > records_expire() / 2)
+		*issued = now;
 	header.magic = RECORDS_MAGIC;
 	header.version = RECORDS_VERSION;
-	header.hop_count = accepted->hop_count;
+	header.hop_count = hop_count;
 	header.length = length;
 	header.key = key->id;
-	header.service = accepted->hop.service;
-	header.issued = accepted->issued;
-	header.flow = accepted->hop.flow;
+	header.service = hop->service;
+	header.issued = *issued;
+	header.flow = hop->flow;
 	secret = key->key;
 	record_mac_begin(&mac, &secret);
 	if (out + RECORDS_HEADER_SIZE > end)
@@ -57,11 +58,12 @@ static __always_inline int records_get(struct bpf_sockopt *ctx, struct accepted 
 	}
 	out += RECORDS_HEADER_SIZE;
 	LOOP
-	for (i = 0; history && i < RECORDS_PARTS_MAX / 8 && i * 8 < parts; i++) {
+	for (i = 0; earlier && i < (RECORDS_PARTS_MAX - RECORDS_HOP_SIZE) / 8 && i * 8 < parts;
+	     i++) {
 		at = out + i * 8;
 		if (at + 8 > end)
 			return sockopt_fail(ERANGE);
-		word = history->parts[i];
+		word = earlier[i];
 		*(__u64 *)at = word;
 		record_mac_word(&mac, word);
 	}
@@ -70,7 +72,7 @@ static __always_inline int records_get(struct bpf_sockopt *ctx, struct accepted 
 		return sockopt_fail(ERANGE);
 	LOOP
 	for (i = 0; i < RECORDS_HOP_SIZE / 8; i++) {
-		word = ((__u64 *)&accepted->hop)[i];
+		word = ((const __u64 *)hop)[i];
 		((__u64 *)out)[i] = word;
 		record_mac_word(&mac, word);
 	}
@@ -118,15 +120,12 @@ static __always_inline __u32 context_of_caller(const struct records_hop *last,
 	return context;
 }
 
-static __always_inline int context_get(struct bpf_sockopt *ctx, const struct records_hop *last,
-				       const struct history *history, int is_accepted)
+static __always_inline int context_bytes_get(struct bpf_sockopt *ctx, __u32 number)
 {
 	void *out = ctx->optval, *end = ctx->optval_end, *at;
-	__u32 state, i, size, number = context_of_caller(last, history, is_accepted, &state);
 	struct context *context;
+	__u32 i, size;
 
-	if (state == WAYBILL_REDIRECTED_BY_OTHER)
-		return sockopt_fail(EACCES);
 	context = number ? bpf_map_lookup_elem(&contexts, &number) : 0;
 	size = context ? context->size : 0;
 	if (!context || !size || size > WAYBILL_CONTEXT_MAX)
@@ -152,6 +151,16 @@ static __always_inline int context_get(struct bpf_sockopt *ctx, const struct rec
 		*(__u8 *)at = context->bytes[offset];
 	}
 	return sockopt_answer(ctx, size);
+}
+
+static __always_inline int context_get(struct bpf_sockopt *ctx, const struct records_hop *last,
+				       const struct history *history, int is_accepted)
+{
+	__u32 state, number = context_of_caller(last, history, is_accepted, &state);
+
+	if (state == WAYBILL_REDIRECTED_BY_OTHER)
+		return sockopt_fail(EACCES);
+	return context_bytes_get(ctx, number);
 }
 
 /* last: the hop of an accepted socket, or of an onward socket that was redirected; or NULL. */
@@ -239,6 +248,84 @@ static __always_inline int destination_get(struct bpf_sockopt *ctx,
 	return sockopt_answer(ctx, sizeof(*v4));
 }
 
+/* What is known of a flow of datagrams. */
+static __always_inline int flow_info_get(struct bpf_sockopt *ctx, const struct datagram_flow *flow,
+					 const struct flow_history *history)
+{
+	struct waybill_info *info = ctx->optval;
+	__u32 parts = history ? history->length : 0, first = history ? history->first_hop : 0;
+
+	if (ctx->optval == ctx->optval_end)
+		return sockopt_answer(ctx, sizeof(*info));
+	if ((void *)(info + 1) > ctx->optval_end)
+		return sockopt_fail(ERANGE);
+	__builtin_memset(info, 0, sizeof(*info));
+	info->size = sizeof(*info);
+	info->state = WAYBILL_REDIRECTED_BY_SELF;
+	info->hop_count = flow->hop_count;
+	info->service = flow->hop.service;
+	info->filter = flow->hop.filter;
+	info->records_size = RECORDS_HEADER_SIZE + parts + RECORDS_HOP_SIZE + RECORDS_MAC_SIZE;
+	info->context_size = flow->context_size;
+	info->flow = flow->hop.flow;
+	info->time = flow->hop.time;
+	info->original_destination = flow->hop.destination;
+	info->client = flow->hop.client;
+	info->originator = flow->hop.client;
+	if (history && first <= sizeof(history->parts) - RECORDS_HOP_SIZE)
+		info->originator =
+			((const struct records_hop *)((const void *)history->parts + first))
+				->client;
+	return sockopt_answer(ctx, sizeof(*info));
+}
+
+/*
+ * A flow's number is in the option's. It is told to the socket alone that it goes to. What is too
+ * long is left to option_get(), which sees the same call.
+ */
+static __always_inline int flow_option_get(struct bpf_sockopt *ctx)
+{
+	__u32 option = (__u32)ctx->optname >> WAYBILL_FLOW_BITS;
+	__u32 number = ctx->optname & WAYBILL_FLOW_MASK;
+	struct flow_history *history;
+	struct datagram_flow *flow;
+	struct bpf_sock *sk;
+
+	if (ctx->level != SOL_WAYBILL)
+		return ALLOW;
+	sk = ctx->sk;
+	if (!sk || sk->protocol != IPPROTO_UDP)
+		return ALLOW;
+	if (ctx->optname == WAYBILL_FLOW_PEER)
+		return flow_answer_get(ctx);
+	if (!option || option > WAYBILL_FLOW_TAKE)
+		return ALLOW;
+	flow = flow_of_service(ctx, number);
+	if (!flow)
+		return sockopt_unknown(ctx, ENOENT);
+	switch (option) {
+	case WAYBILL_ORIGINAL_DESTINATION:
+		return destination_get(ctx, &flow->hop.destination,
+				       flow->hop.destination.family == AF_INET6, ERANGE);
+	case WAYBILL_FLOW_NEW:
+		return flow_take(ctx, flow, 0);
+	case WAYBILL_FLOW_TAKE:
+		return flow_take(ctx, flow, 1);
+	case WAYBILL_REDIRECT_CONTEXT:
+		return context_bytes_get(ctx, flow->hop.context);
+	}
+	history = flow->history ? bpf_map_lookup_elem(&flow_histories, &number) : 0;
+	/* Without all of its records it must not pass for one that has fewer. */
+	if (flow->history && !history)
+		return sockopt_unknown(ctx, ENOENT);
+	if (option == WAYBILL_REDIRECT_INFO)
+		return flow_info_get(ctx, flow, history);
+	if (option == WAYBILL_REDIRECT_RECORDS)
+		return records_get(ctx, &flow->hop, flow->hop_count, &flow->issued,
+				   history ? history->parts : 0, history ? history->length : 0);
+	return ALLOW;
+}
+
 static __always_inline int option_get(struct bpf_sockopt *ctx)
 {
 	int original =
@@ -258,7 +345,9 @@ static __always_inline int option_get(struct bpf_sockopt *ctx)
 		return ALLOW;
 	}
 	sk = ctx->sk;
-	if (!sk || (sk->protocol != IPPROTO_TCP && sk->protocol != IPPROTO_MPTCP))
+	if (!sk || (original && sk->protocol == IPPROTO_UDP) ||
+	    (sk->protocol != IPPROTO_TCP && sk->protocol != IPPROTO_MPTCP &&
+	     sk->protocol != IPPROTO_UDP))
 		return ALLOW;
 	accepted = bpf_sk_storage_get(&accepts, sk, 0, 0);
 	/* Disconnected; one that the client has reset still knows who that was. */
@@ -288,7 +377,9 @@ static __always_inline int option_get(struct bpf_sockopt *ctx)
 		last = &accepted->hop;
 		hop_count = accepted->hop_count;
 		if (ctx->optname == WAYBILL_REDIRECT_RECORDS)
-			return records_get(ctx, accepted, history);
+			return records_get(ctx, last, hop_count, &accepted->issued,
+					   history ? history->parts : 0,
+					   history ? history->length : 0);
 		if (ctx->optname == WAYBILL_ORIGINAL_DESTINATION)
 			return destination_get(ctx, &last->destination,
 					       last->destination.family == AF_INET6, ERANGE);

@@ -133,13 +133,75 @@ struct {
 	__type(value, __u32);
 } ports SEC(".maps");
 
-/* 0 -> the last flow id given out. Written by the connect hook. */
+/* 0 -> the last flow id given out, and more. Written by the hooks that make flows. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);
 	__type(key, __u32);
-	__type(value, __u64);
+	__type(value, struct flow_numbers);
 } flow_ids SEC(".maps");
+
+/*
+ * A datagram socket, of a client or of a service -> its number and its flows. Written when it
+ * first has something to do with a flow; dies with the socket. No memory: as for the flow itself.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct datagrams);
+} datagrams SEC(".maps");
+
+/*
+ * A number, the low bits of a flow id -> the flow. Written by the hooks of connect, sendmsg and
+ * setsockopt; deleted when its socket closes or is connected elsewhere, and when it is idle and
+ * somebody needs the room. A user has at most FLOW_SHARE of them (counted in flow_shares), so
+ * nobody fills it for others; over that, sending fails with ENOBUFS.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, FLOWS_MAX);
+	__type(key, __u32);
+	__type(value, struct datagram_flow);
+} flows SEC(".maps");
+
+/* A client's socket and a destination -> the number of their flow. Written and deleted with it. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, FLOWS_MAX);
+	__type(key, struct flow_key);
+	__type(value, __u32);
+} flow_index SEC(".maps");
+
+/* A flow's number -> the history that belongs to it, if it has one. Written and deleted with it. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, FLOWS_MAX);
+	__type(key, __u32);
+	__type(value, struct flow_history);
+} flow_histories SEC(".maps");
+
+/* A hash of a uid -> the flows of which it is the originator's. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, FLOW_SHARES);
+	__type(key, __u32);
+	__type(value, __u32);
+} flow_shares SEC(".maps");
+
+/*
+ * A thread -> the number of the flow that its last WAYBILL_FLOW_PEER made, to be asked for by
+ * getsockopt. Full: the one that waited longest is forgotten, and its asker told ENOENT.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 1024);
+	__type(key, __u64);
+	__type(value, __u32);
+} flow_answers SEC(".maps");
 
 /* enum counter -> how often, for each CPU. Written by all hooks. */
 struct {
@@ -192,6 +254,23 @@ static __always_inline void count(__u32 counter)
 	/* Hooks can be preempted by others on the same CPU: atomic, though it is per CPU. */
 	if (value)
 		__sync_fetch_and_add(value, 1);
+}
+
+/* A flow id; 0 if there is none to be had, which cannot be. */
+static __always_inline __u64 flow_id_next(void)
+{
+	__u32 zero = 0;
+	struct flow_numbers *numbers = bpf_map_lookup_elem(&flow_ids, &zero);
+
+	return numbers ? __sync_fetch_and_add(&numbers->last, 1) + 1 : 0;
+}
+
+static __always_inline __u32 *flow_share_of(__u32 uid)
+{
+	__u32 index = (uid * 0x9e3779b1U) >> 20;
+
+	_Static_assert(FLOW_SHARES == 1 << 12, "the shift above leaves 12 bits");
+	return bpf_map_lookup_elem(&flow_shares, &index);
 }
 
 static __always_inline __u32 *share_of(__u32 uid)

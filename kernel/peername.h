@@ -6,8 +6,7 @@
 #ifndef WAYBILL_KERNEL_PEERNAME_H
 #define WAYBILL_KERNEL_PEERNAME_H
 
-#include "maps.h"
-#include "remote.h"
+#include "datagram.h"
 
 static __always_inline void peername_restore(struct bpf_sock_addr *ctx, int v6)
 {
@@ -17,6 +16,10 @@ static __always_inline void peername_restore(struct bpf_sock_addr *ctx, int v6)
 
 	if (!sk)
 		return;
+	if (ctx->protocol == IPPROTO_UDP) {
+		datagram_receive(ctx, v6);
+		return;
+	}
 	state = bpf_sk_storage_get(&connects, sk, 0, 0);
 	if (!state || !state->target.family)
 		return;

@@ -74,9 +74,10 @@ struct policy_header {
 	__u32 cgroup_none_services; /* services' line of such a process */
 	__u32 cgroup_levels;    /* bit n: some named cgroup is n levels below the root of cgroup2 */
 	struct policy_hash ids; /* service id -> value: its slot */
-	struct policy_hash endpoints; /* 1 + TCP port, host byte order -> value: a slot with it */
+	struct policy_hash endpoints; /* policy_endpoint_key() -> value: the slot that has it */
 	__u32 source_line;            /* path of the policy file, zero-terminated, for people */
 	__u32 last_context;           /* the last number given to a context; none is given twice */
+	__u32 flow_idle;              /* milliseconds after which a flow of datagrams ends */
 };
 
 /* A service's slot is its place in the order of weights: 0 sees connections first. */
@@ -204,6 +205,12 @@ POLICY_INLINE const struct policy_cell *policy_hash_find(const void *image,
 	if (line && line[cell % 8].key == key)
 		return &line[cell % 8];
 	return 0;
+}
+
+/* A key for header->endpoints; the port is in host byte order. */
+POLICY_INLINE __u64 policy_endpoint_key(int udp, __u16 port)
+{
+	return 1 + port + ((__u64)(udp != 0) << 16);
 }
 
 /* What a connection is matched by. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * The address in the context of a connect or getpeername hook, in the one form that everything
+ * The address in the context of a connect, sendmsg, recvmsg or getpeername hook, in the one form that everything
  * here works with: IPv4 as ::ffff:a.b.c.d, whatever the family of the socket.
  */
 #ifndef WAYBILL_KERNEL_REMOTE_H
@@ -47,6 +47,39 @@ static __always_inline void remote_resolve(struct bpf_sock *sk, struct waybill_a
 			word[3] = bpf_htonl(1);
 		}
 	}
+}
+
+/* The number of the flow of datagrams whose address this is, 0 if it is none's. */
+static __always_inline __u32 flow_of_address(const struct waybill_address *address)
+{
+	static const __u8 prefix[8] = WAYBILL_FLOW_PREFIX6;
+	const __u32 *word = (const __u32 *)address->address, *want = (const __u32 *)prefix;
+	__u32 low = bpf_ntohl(word[3]);
+
+	if (address->family == AF_INET)
+		return (low & ~WAYBILL_FLOW_MASK) == WAYBILL_FLOW_ADDRESS4 ?
+			       low & WAYBILL_FLOW_MASK :
+			       0;
+	return word[0] == want[0] && word[1] == want[1] && !word[2] && low <= WAYBILL_FLOW_MASK ?
+		       low :
+		       0;
+}
+
+/* The address of a flow. The caller sets the port. */
+static __always_inline void flow_address(__u32 flow, __u16 family, struct waybill_address *address)
+{
+	static const __u8 prefix[8] = WAYBILL_FLOW_PREFIX6;
+	__u32 *word = (__u32 *)address->address;
+
+	address->family = family;
+	address->scope_id = 0;
+	if (family == AF_INET) {
+		address_map(address->address, bpf_htonl(WAYBILL_FLOW_ADDRESS4 | flow));
+		return;
+	}
+	__builtin_memcpy(address->address, prefix, sizeof(prefix));
+	word[2] = 0;
+	word[3] = bpf_htonl(flow);
 }
 
 static __always_inline void remote_write(struct bpf_sock_addr *ctx, int v6,

@@ -20,10 +20,10 @@ static __always_inline int records_refuse(int error)
 	return sockopt_fail(error);
 }
 
-/* Checks header and MAC. Returns 0 or a positive errno. */
-static __always_inline int records_check(struct bpf_sockopt *ctx, __u32 length)
+/* Checks header and MAC of records, offset bytes into the value. Returns 0 or a positive errno. */
+static __always_inline int records_check(struct bpf_sockopt *ctx, __u32 offset, __u32 length)
 {
-	void *in = ctx->optval, *end = ctx->optval_end, *at;
+	void *in = ctx->optval + offset, *end = ctx->optval_end, *at;
 	struct records_header *header = in;
 	struct record_key secret;
 	struct record_mac mac;
@@ -104,6 +104,22 @@ static __always_inline int records_store(struct bpf_sockopt *ctx, struct history
 	return 0;
 }
 
+/* Whether an option is for nobody here; if it is too long the kernel needs to be told so. */
+static __always_inline int option_leave(struct bpf_sockopt *ctx)
+{
+	/* Kernels before 6.5 fail with EFAULT if a longer option is left as it is. */
+	if (ctx->optlen > 4096)
+		ctx->optlen = 0;
+	return ALLOW;
+}
+
+static __always_inline int option_taken(struct bpf_sockopt *ctx)
+{
+	bpf_set_retval(0);
+	ctx->optlen = -1;
+	return ALLOW;
+}
+
 static __always_inline int option_set(struct bpf_sockopt *ctx)
 {
 	const struct policy_header *policy;
@@ -116,19 +132,17 @@ static __always_inline int option_set(struct bpf_sockopt *ctx)
 	__u64 services;
 	int error;
 
-	if (ctx->level != SOL_WAYBILL || ctx->optname != WAYBILL_REDIRECT_RECORDS) {
-		/* Kernels before 6.5 fail with EFAULT if a longer option is left as it is. */
-		if (ctx->optlen > 4096)
-			ctx->optlen = 0;
-		return ALLOW;
-	}
+	if (ctx->level != SOL_WAYBILL || ctx->optname != WAYBILL_REDIRECT_RECORDS)
+		return option_leave(ctx);
 	/* Another instance has taken them. */
 	if (ctx->optlen < 0)
 		return ALLOW;
 	sk = ctx->sk;
 	image = policy_in_force();
 	policy = image ? policy_line(image, 0) : 0;
-	if (!sk || !policy || (sk->protocol != IPPROTO_TCP && sk->protocol != IPPROTO_MPTCP))
+	if (!sk || !policy ||
+	    (sk->protocol != IPPROTO_TCP && sk->protocol != IPPROTO_MPTCP &&
+	     sk->protocol != IPPROTO_UDP))
 		return ALLOW;
 	services = services_of_current(image, policy);
 	/* Nobody here; but another instance may know the caller, and what it says stands. */
@@ -139,7 +153,7 @@ static __always_inline int option_set(struct bpf_sockopt *ctx)
 		return sockopt_fail(EISCONN);
 	if (length > WAYBILL_RECORDS_MAX)
 		return records_refuse(EBADMSG);
-	error = records_check(ctx, length);
+	error = records_check(ctx, 0, length);
 	if (error)
 		return records_refuse(error);
 	header = ctx->optval;
@@ -158,9 +172,7 @@ static __always_inline int option_set(struct bpf_sockopt *ctx)
 	if (error)
 		return records_refuse(error);
 	count(COUNT_RECORDS_SET);
-	bpf_set_retval(0);
-	ctx->optlen = -1;
-	return ALLOW;
+	return option_taken(ctx);
 }
 
 #endif

@@ -19,6 +19,7 @@ struct control {
 	__u64 watch_until;  /* CLOCK_BOOTTIME: programs report events until then; 0 for never */
 	__u64 netns;        /* cookie of the namespace in which services' ports are theirs alone */
 	__u64 cgroup;       /* id of the cgroup that the instance is attached to */
+	__u64 datagrams6;   /* that namespace again, if WAYBILL_FLOW_PREFIX6 is local in it */
 	char cgroup_path[256]; /* of it, below the mount of cgroup2, for people */
 };
 
@@ -91,6 +92,73 @@ struct handoff_key {
 #define HANDOFF_SHARE (HANDOFFS_MAX / 8)
 #define HANDOFF_HISTORY_SHARE (HANDOFF_HISTORIES_MAX / 8)
 
+/*
+ * Datagrams. On a socket of a client, or of a service: a number of our own by which flows know it,
+ * and the flows that it has, so that they end with it.
+ */
+#define SOCKET_FLOWS 8
+
+struct datagrams {
+	__u64 socket;              /* its number, never 0 */
+	__u32 connected;           /* the flow that it is connected to */
+	__u32 made;                /* flows, ever */
+	__u32 flows[SOCKET_FLOWS]; /* the last ones made */
+};
+
+/* What a flow is found by when its client sends. */
+struct flow_key {
+	__u64 socket;
+	struct waybill_address destination;
+};
+
+enum flow_state {
+	FLOW_NEW,        /* being made */
+	FLOW_RECORDS,    /* its records are set, and nobody has decided on it yet */
+	FLOW_DIRECT,     /* goes straight to its destination, as its records say */
+	FLOW_REDIRECTED, /* goes to a service */
+};
+
+/* A flow, by its number. */
+struct datagram_flow {
+	struct records_hop hop;
+	__u64 socket; /* of the client */
+	__u64 used;   /* CLOCK_BOOTTIME of its last datagram, either way; 0 while it is new */
+	__u64 taken;  /* socket of the service that knows of it already */
+	__u64 issued;
+	__u32 originator; /* uid, in whose share it is */
+	__u16 state;      /* enum flow_state */
+	__u16 port;       /* of the service, network order */
+	__u16 hop_count;
+	__u16 context_size;
+	__u16 history;   /* it has one */
+	__u16 connected; /* it lives as long as the socket is connected to it */
+};
+
+/* The parts of a flow's records before its own hop, and what arbitration has to know of them. */
+struct flow_history {
+	__u16 length; /* of parts, in bytes */
+	__u16 hop_count;
+	__u16 first_hop; /* offset */
+	__u16 presumed;  /* bit n: hop n was presumed */
+	__u32 services[WAYBILL_HOPS_MAX];
+	__u32 uid; /* of the originator, and where he was */
+	__u32 reserved;
+	__u64 cgroup, scope;
+	__u64 parts[(RECORDS_PARTS_MAX - RECORDS_HOP_SIZE) / 8];
+};
+
+/* So many flows at once, and of one originator's user; users who share a counter share that. */
+#define FLOWS_MAX 65536
+#define FLOW_SHARES 4096
+#define FLOW_SHARE (FLOWS_MAX / 8)
+#define FLOW_IDLE_DEFAULT (60 * 1000000000ULL)
+
+/* Numbers given out, and when flows were last looked through for idle ones. */
+struct flow_numbers {
+	__u64 last;
+	__u64 swept; /* CLOCK_BOOTTIME */
+};
+
 enum counter {
 	COUNT_REDIRECTED,      /* connects sent to a service */
 	COUNT_BLOCKED,         /* connects refused by a filter */
@@ -111,6 +179,9 @@ enum counter {
 	COUNT_BIND_REFUSED,    /* somebody else tried to bind a service's port */
 	COUNT_EVENTS_LOST,     /* the event buffer was full */
 	COUNT_SOURCE_ROUTE,    /* connects refused: packets would not go where they are sent */
+	COUNT_FLOWS,           /* flows of datagrams sent to a service */
+	COUNT_FLOW_FULL,       /* datagrams refused: the originator's user has his share of flows */
+	COUNT_FLOW_FOREIGN,    /* datagrams refused: sent to the address of another socket's flow */
 	COUNTERS
 };
 
@@ -136,6 +207,7 @@ enum decision {
 	DECISION_BIND_REFUSED,
 	DECISION_SOURCE_ROUTE, /* the socket has a source route or a routing header */
 	DECISION_SEEN,         /* a filter matches, but its service is in the records */
+	DECISION_FLOW_FOREIGN, /* sent to the address of another socket's flow */
 };
 
 /* One decision, as monitor shows it. */
@@ -153,12 +225,17 @@ struct event {
 struct flow_entry {
 	struct accepted accepted;
 	struct waybill_address client, server; /* of the redirected connection itself */
-	__u32 tcp_state;
+	__u16 protocol;
+	__u16 tcp_state; /* of a datagrams' flow 0 */
 	__u32 history_length;
-	__u64 netns_inode;
+	__u64 netns_inode; /* of a datagrams' flow 0: its hop has the cookie */
+	__u64 used;        /* CLOCK_BOOTTIME of the last datagram */
 };
 
 _Static_assert(sizeof(struct connecting) <= 184, "fits the allocator's 256 bytes with its header");
+_Static_assert(sizeof(struct datagram_flow) <= 176,
+	       "fits the allocator's 256 bytes with its header");
+_Static_assert(sizeof(struct flow_history) <= 1984, "fits the allocator's 2 KiB with its header");
 _Static_assert(sizeof(struct accepted) <= 184, "fits the allocator's 256 bytes with its header");
 
 #endif

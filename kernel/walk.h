@@ -9,6 +9,7 @@
 
 #include "events.h"
 #include "identity.h"
+#include "remote.h"
 
 /* The walk along the filters that match, in order of precedence. */
 struct walk {
@@ -20,8 +21,11 @@ struct walk {
 	__u32 next;     /* the filter to go on with */
 	__u32 decision; /* of the walk: enum decision */
 	__u32 filter;   /* that decided */
-	__u32 reserved;
-	struct event_subject to; /* the connection that is asked for */
+	__u32 presumed; /* service that must have seen it, although it set no records; or 0 */
+	struct event_subject *to; /* the connection that is asked for */
+	__u32 uid;                /* of the originator */
+	__u16 onward;             /* there are hops before: seen and the like are known */
+	__u16 length;             /* of their parts */
 };
 
 static __always_inline void service_count(__u32 service, __u32 decision)
@@ -40,10 +44,18 @@ static __always_inline void service_count(__u32 service, __u32 decision)
 		__sync_fetch_and_add(&counters->no_records, 1);
 }
 
-/* The endpoint of a service for connections of a family. Returns 0 if it has none. */
+/*
+ * The endpoint of a service for connections of a family. Returns 0 if it has none. Datagrams go
+ * to the address of their flow: any of these is as good as another to find who listens there.
+ */
 static __always_inline int service_endpoint(const struct policy_service *service, __u16 family,
-					    struct waybill_address *endpoint)
+					    int udp, struct waybill_address *endpoint)
 {
+	if (udp) {
+		flow_address(1, family, endpoint);
+		endpoint->port = service->udp_port;
+		return service->udp_port != 0;
+	}
 	endpoint->family = family;
 	endpoint->port = service->tcp_port;
 	endpoint->scope_id = 0;
@@ -54,16 +66,32 @@ static __always_inline int service_endpoint(const struct policy_service *service
 	return service->tcp_port && (family == AF_INET ? service->has4 : service->has6);
 }
 
+/*
+ * A socket bound to another device does not reach loopback: it would hang, not fail. Nor do IPv6
+ * datagrams where the flows' prefix is not local: they would leave the host.
+ */
+static __always_inline int reaches_loopback(struct bpf_sock_addr *ctx, __u16 family)
+{
+	struct bpf_sock *sk = ctx->sk;
+	struct control *settings;
+
+	if (!sk || (sk->bound_dev_if && sk->bound_dev_if != LOOPBACK_IFINDEX))
+		return 0;
+	if (ctx->protocol != IPPROTO_UDP || family == AF_INET)
+		return 1;
+	settings = control_get();
+	return settings && settings->datagrams6 == bpf_get_netns_cookie(ctx);
+}
+
 static __always_inline int service_listens(struct walk *walk, const struct policy_service *service,
 					   __u32 slot)
 {
-	struct bpf_sock *sk = walk->ctx->sk;
+	__u16 family = walk->to->destination.family;
 	struct waybill_address endpoint;
 
-	/* A socket bound to another device does not reach loopback: it would hang, not fail. */
-	if (!sk || (sk->bound_dev_if && sk->bound_dev_if != LOOPBACK_IFINDEX))
+	if (!reaches_loopback(walk->ctx, family))
 		return 0;
-	return service_endpoint(service, walk->to.destination.family, &endpoint) &&
+	return service_endpoint(service, family, walk->ctx->protocol == IPPROTO_UDP, &endpoint) &&
 	       services_of_listener(walk->ctx, walk->image, walk->header, &endpoint) >>
 			       (slot & 63) &
 		       1;
@@ -85,13 +113,13 @@ static long walk_service(__u32 unused, struct walk *walk)
 		return 1;
 	walk->next = service->first_filter + service->filters;
 	if (walk->seen >> (filter->slot & 63) & 1) {
-		event_report(DECISION_SEEN, 0, service, filter, &walk->to);
+		event_report(DECISION_SEEN, 0, service, filter, walk->to);
 		return 0;
 	}
 	switch (filter->action) {
 	case POLICY_PERMIT:
 		count(COUNT_PERMITTED);
-		event_report(DECISION_PERMIT, 0, service, filter, &walk->to);
+		event_report(DECISION_PERMIT, 0, service, filter, walk->to);
 		return 0;
 	case POLICY_REDIRECT:
 		if (service_listens(walk, service, filter->slot)) {
@@ -99,7 +127,7 @@ static long walk_service(__u32 unused, struct walk *walk)
 		} else if (service->when_down == POLICY_DOWN_PASS) {
 			count(COUNT_DOWN_PASSED);
 			service_count(service->id, DECISION_DOWN_PASS);
-			event_report(DECISION_DOWN_PASS, 0, service, filter, &walk->to);
+			event_report(DECISION_DOWN_PASS, 0, service, filter, walk->to);
 			return 0;
 		} else {
 			decision = DECISION_DOWN_BLOCK;
@@ -128,10 +156,12 @@ static __always_inline __u64 services_up_to(__u64 services)
 	return services;
 }
 
+/* The services that the hops before name. */
 struct hops_walk {
 	const void *image;
 	const struct policy_header *header;
-	const struct history *history;
+	const __u32 *services;
+	__u32 hop_count, presumed;
 	__u64 seen;
 };
 
@@ -139,27 +169,66 @@ static long hops_walk_one(__u32 i, struct hops_walk *walk)
 {
 	const struct policy_cell *cell;
 
-	if (i >= WAYBILL_HOPS_MAX || i >= walk->history->summary.hop_count)
+	if (i >= WAYBILL_HOPS_MAX || i >= walk->hop_count)
 		return 1;
-	cell = policy_hash_find(walk->image, &walk->header->ids,
-				walk->history->summary.services[i]);
+	cell = policy_hash_find(walk->image, &walk->header->ids, walk->services[i]);
 	if (!cell)
 		return 0;
-	if (walk->history->summary.presumed >> i & 1)
+	if (walk->presumed >> i & 1)
 		walk->seen |= services_up_to(1ULL << (cell->value & 63));
 	else
 		walk->seen |= 1ULL << (cell->value & 63);
 	return 0;
 }
 
-/* The slots of the services that records name. */
-static __always_inline __u64 services_in(const void *image, const struct policy_header *header,
-					 const struct history *history)
+/*
+ * The connection comes from a service with records: whom they name, and where it began. Not
+ * inlined, for the sake of the stack.
+ */
+static __attribute__((noinline)) int walk_onward(struct walk *walk, struct place *place,
+						 const struct history *history)
 {
-	struct hops_walk walk = { .image = image, .header = header, .history = history };
+	struct hops_walk hops = {};
 
-	bpf_loop(WAYBILL_HOPS_MAX, hops_walk_one, &walk, 0);
-	return walk.seen;
+	if (!walk || !place || !history || !walk->header || !walk->to)
+		return 0;
+	hops.image = walk->image;
+	hops.header = walk->header;
+	hops.services = history->summary.services;
+	hops.hop_count = history->summary.hop_count;
+	hops.presumed = history->summary.presumed;
+	bpf_loop(WAYBILL_HOPS_MAX, hops_walk_one, &hops, 0);
+	walk->seen = hops.seen;
+	walk->to->hop_count = history->summary.hop_count;
+	walk->length = history->length;
+	walk->uid = history->originator.uid;
+	walk->onward = 1;
+	place_of_originator(walk->image, walk->header, history->originator.cgroup,
+			    history->originator_scope, place);
+	return 1;
+}
+
+/* The same for a flow of datagrams. */
+static __attribute__((noinline)) int walk_onward_flow(struct walk *walk, struct place *place,
+						      const struct flow_history *history)
+{
+	struct hops_walk hops = {};
+
+	if (!walk || !place || !history || !walk->header || !walk->to)
+		return 0;
+	hops.image = walk->image;
+	hops.header = walk->header;
+	hops.services = history->services;
+	hops.hop_count = history->hop_count;
+	hops.presumed = history->presumed;
+	bpf_loop(WAYBILL_HOPS_MAX, hops_walk_one, &hops, 0);
+	walk->seen = hops.seen;
+	walk->to->hop_count = history->hop_count;
+	walk->length = history->length;
+	walk->uid = history->uid;
+	walk->onward = 1;
+	place_of_originator(walk->image, walk->header, history->cgroup, history->scope, place);
+	return 1;
 }
 
 /*
@@ -170,10 +239,13 @@ static __always_inline int is_endpoint(struct bpf_sock_addr *ctx, const void *im
 				       const struct policy_header *header,
 				       const struct waybill_address *remote)
 {
+	int udp = ctx->protocol == IPPROTO_UDP;
 	const struct policy_cell *cell;
 
-	cell = policy_hash_find(image, &header->endpoints, 1 + bpf_ntohs(remote->port));
-	if (!cell || !address_is_loopback((const __u32 *)remote->address))
+	cell = policy_hash_find(image, &header->endpoints,
+				policy_endpoint_key(udp, bpf_ntohs(remote->port)));
+	if (!cell || !(address_is_loopback((const __u32 *)remote->address) ||
+		       (udp && flow_of_address(remote))))
 		return 0;
 	return services_of_listener(ctx, image, header, remote) >> (cell->value & 63) & 1;
 }

@@ -6,10 +6,12 @@
  */
 #include "bind.h"
 #include "connect.h"
+#include "datagram.h"
 #include "flows.h"
 #include "getsockopt.h"
 #include "handoff.h"
 #include "peername.h"
+#include "setflow.h"
 #include "setsockopt.h"
 
 SEC("cgroup/connect4")
@@ -22,6 +24,52 @@ SEC("cgroup/connect6")
 int waybill_connect6(struct bpf_sock_addr *ctx)
 {
 	return connect_redirect(ctx, 1);
+}
+
+/* Beside the two above, for the sake of the verifier's limits. */
+SEC("cgroup/connect4")
+int waybill_datagram4(struct bpf_sock_addr *ctx)
+{
+	return datagram_send(ctx, 0, 1);
+}
+
+SEC("cgroup/connect6")
+int waybill_datagram6(struct bpf_sock_addr *ctx)
+{
+	return datagram_send(ctx, 1, 1);
+}
+
+SEC("cgroup/sendmsg4")
+int waybill_sendmsg4(struct bpf_sock_addr *ctx)
+{
+	return datagram_send(ctx, 0, 0);
+}
+
+SEC("cgroup/sendmsg6")
+int waybill_sendmsg6(struct bpf_sock_addr *ctx)
+{
+	return datagram_send(ctx, 1, 0);
+}
+
+SEC("cgroup/recvmsg4")
+int waybill_recvmsg4(struct bpf_sock_addr *ctx)
+{
+	datagram_receive(ctx, 0);
+	return ALLOW;
+}
+
+SEC("cgroup/recvmsg6")
+int waybill_recvmsg6(struct bpf_sock_addr *ctx)
+{
+	datagram_receive(ctx, 1);
+	return ALLOW;
+}
+
+SEC("cgroup/sock_release")
+int waybill_release(struct bpf_sock *ctx)
+{
+	flows_release(ctx);
+	return ALLOW;
 }
 
 /* 1 whatever happens: 0 would throw away what other programs answered to the same event. */
@@ -64,10 +112,23 @@ int waybill_get(struct bpf_sockopt *ctx)
 	return option_get(ctx);
 }
 
+/* Beside the one above, for the sake of the verifier's limits. */
+SEC("cgroup/getsockopt")
+int waybill_getflow(struct bpf_sockopt *ctx)
+{
+	return flow_option_get(ctx);
+}
+
 SEC("cgroup/setsockopt")
 int waybill_set(struct bpf_sockopt *ctx)
 {
 	return option_set(ctx);
+}
+
+SEC("cgroup/setsockopt")
+int waybill_setflow(struct bpf_sockopt *ctx)
+{
+	return flow_option_set(ctx);
 }
 
 SEC("iter/bpf_sk_storage_map")

@@ -20,7 +20,8 @@
 
 /* The hooks of sockets, in the order of attaching: what a redirect needs comes before it. */
 static const char *const socket_links[] = {
-	"handoff", "peername4", "peername6", "bind4", "bind6", "connect6", "connect4",
+	"handoff",  "peername4", "peername6", "bind4",     "bind6",     "release",  "recvmsg6",
+	"recvmsg4", "sendmsg6",  "sendmsg4",  "datagram6", "datagram4", "connect6", "connect4",
 };
 
 static struct bpf_program *program_of_link(struct waybill_bpf *programs, const char *link)
@@ -105,8 +106,21 @@ static int option_program(struct instance *instance, const char *name)
 	return bpf_obj_get(path);
 }
 
-static int attach_options_to(struct instance *instance, int get, int set, const char *mount,
-			     uint64_t cgroup, struct message *message)
+/* The option hooks. "set" is what options_attached() asks for, so it comes last. */
+static const struct {
+	const char *name;
+	enum bpf_attach_type type;
+} option_links[] = {
+	{ "get", BPF_CGROUP_GETSOCKOPT },
+	{ "getflow", BPF_CGROUP_GETSOCKOPT },
+	{ "setflow", BPF_CGROUP_SETSOCKOPT },
+	{ "set", BPF_CGROUP_SETSOCKOPT },
+};
+
+#define OPTION_LINKS (sizeof(option_links) / sizeof(*option_links))
+
+static int attach_options_to(struct instance *instance, const int programs[OPTION_LINKS],
+			     const char *mount, uint64_t cgroup, struct message *message)
 {
 	char path[PATH_MAX], below[PATH_MAX / 2], name[64];
 	int descriptor, error;
@@ -118,12 +132,11 @@ static int attach_options_to(struct instance *instance, int get, int set, const 
 	descriptor = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (descriptor < 0)
 		return fail(message, -errno, "%s: %s", path, strerror(errno));
-	/* "set" is what options_attached() asks for, so it comes last. */
-	snprintf(name, sizeof(name), "get-%" PRIu64, cgroup);
-	error = link_make(instance, get, BPF_CGROUP_GETSOCKOPT, descriptor, name, message);
-	snprintf(name, sizeof(name), "set-%" PRIu64, cgroup);
-	if (!error)
-		error = link_make(instance, set, BPF_CGROUP_SETSOCKOPT, descriptor, name, message);
+	for (size_t i = 0; !error && i < OPTION_LINKS; i++) {
+		snprintf(name, sizeof(name), "%s-%" PRIu64, option_links[i].name, cgroup);
+		error = link_make(instance, programs[i], option_links[i].type, descriptor, name,
+				  message);
+	}
 	close(descriptor);
 	return error;
 }
@@ -132,23 +145,24 @@ int attach_options(struct instance *instance, const uint64_t *cgroups, size_t co
 		   struct message *message)
 {
 	char mount[PATH_MAX / 2];
-	int get, set, error;
+	int programs[OPTION_LINKS], error;
 
 	error = cgroup_mount(mount, sizeof(mount), message);
 	if (error)
 		return error;
-	get = option_program(instance, "get");
-	set = option_program(instance, "set");
-	if (get < 0 || set < 0)
-		error = fail(message, -errno, "%s/programs: %s (waybill down, then waybill up)",
-			     instance->directory, strerror(errno));
+	for (size_t i = 0; i < OPTION_LINKS; i++) {
+		programs[i] = option_program(instance, option_links[i].name);
+		if (programs[i] < 0 && !error)
+			error = fail(message, -errno,
+				     "%s/programs: %s (waybill down, then waybill up)",
+				     instance->directory, strerror(errno));
+	}
 	for (size_t i = 0; !error && i < count; i++)
 		if (!options_attached(instance, cgroups[i]))
-			error = attach_options_to(instance, get, set, mount, cgroups[i], message);
-	if (get >= 0)
-		close(get);
-	if (set >= 0)
-		close(set);
+			error = attach_options_to(instance, programs, mount, cgroups[i], message);
+	for (size_t i = 0; i < OPTION_LINKS; i++)
+		if (programs[i] >= 0)
+			close(programs[i]);
 	return error;
 }
 
@@ -185,8 +199,9 @@ static int link_drop(const char *path, const char *name, void *data)
 	const struct cgroup_set *keep = data;
 	uint64_t cgroup;
 
-	if (sscanf(name, "get-%" SCNu64, &cgroup) != 1 &&
-	    sscanf(name, "set-%" SCNu64, &cgroup) != 1)
+	const char *dash = strchr(name, '-');
+
+	if (!dash || sscanf(dash, "-%" SCNu64, &cgroup) != 1)
 		return 0;
 	for (size_t i = 0; i < keep->count; i++)
 		if (keep->cgroups[i] == cgroup)

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
  * Live flows, from the kernel's own sockets: an iterator over the storage of accepted sockets
- * gives each record with its history, so what is shown is what is, and not a log of it.
+ * gives each record with its history, so what is shown is what is, and not a log of it. Flows of
+ * datagrams, which have no accepted sockets, are in a table.
  */
 #include "instance.h"
 
@@ -9,6 +10,7 @@
 #include <bpf/libbpf.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -91,6 +93,88 @@ static void flow_fill(struct flow *flow, const struct flow_entry *entry)
 	flow->hop[flow->hops++] = &entry->accepted.hop;
 }
 
+/* A flow of datagrams, as an accepted socket would be shown. */
+struct datagram_entry {
+	struct flow_entry entry;
+	uint8_t parts[sizeof(((struct flow_history *)0)->parts)];
+};
+
+static void datagram_fill(struct instance *instance, uint32_t number,
+			  const struct datagram_flow *from, struct datagram_entry *to)
+{
+	static const uint8_t prefix[8] = WAYBILL_FLOW_PREFIX6;
+	struct waybill_address *server = &to->entry.server;
+	struct flow_history history;
+
+	memset(to, 0, sizeof(*to));
+	to->entry.accepted = (struct accepted){
+		.hop = from->hop,
+		.issued = from->issued,
+		.hop_count = from->hop_count,
+		.context_size = from->context_size,
+		.history = from->history,
+	};
+	to->entry.protocol = IPPROTO_UDP;
+	to->entry.used = from->used;
+	server->family = from->hop.destination.family;
+	server->port = from->port;
+	if (server->family == AF_INET) {
+		server->address[10] = server->address[11] = 0xff;
+		number |= WAYBILL_FLOW_ADDRESS4;
+	} else {
+		memcpy(server->address, prefix, sizeof(prefix));
+	}
+	for (int i = 0; i < 4; i++)
+		server->address[12 + i] = number >> (24 - 8 * i);
+	number &= WAYBILL_FLOW_MASK;
+	if (from->history &&
+	    !bpf_map_lookup_elem(instance->map[MAP_FLOW_HISTORIES], &number, &history) &&
+	    history.length <= sizeof(history.parts)) {
+		to->entry.history_length = history.length;
+		memcpy(to->parts, history.parts, history.length);
+	}
+}
+
+/* How long a flow may be idle, as the policy in force says. */
+static uint64_t datagram_idle(struct instance *instance)
+{
+	struct policy_image image;
+	uint64_t idle = FLOW_IDLE_DEFAULT;
+
+	if (!instance_policy(instance, &image, NULL)) {
+		idle = ((const struct policy_header *)image.line)->flow_idle * 1000000ULL;
+		free(image.line);
+	}
+	return idle;
+}
+
+static int datagrams_each(struct instance *instance,
+			  int (*each)(void *data, const struct flow *flow), void *data)
+{
+	int map = instance->map[MAP_FLOWS], error = 0;
+	uint64_t idle = datagram_idle(instance), now = boot_time();
+	uint32_t number, *before = NULL, previous;
+	struct datagram_entry entry;
+	struct datagram_flow value;
+	struct flow flow;
+
+	/* At most once round: what is deleted meanwhile begins it anew. */
+	for (size_t turn = 0; !error && turn < 2 * FLOWS_MAX; turn++) {
+		if (bpf_map_get_next_key(map, before, &number))
+			break;
+		previous = number;
+		before = &previous;
+		if (bpf_map_lookup_elem(map, &number, &value) || value.state != FLOW_REDIRECTED)
+			continue;
+		if (!value.connected && now > value.used && now - value.used > idle)
+			continue;
+		datagram_fill(instance, number, &value, &entry);
+		flow_fill(&flow, &entry.entry);
+		error = each(data, &flow);
+	}
+	return error;
+}
+
 int instance_flows(struct instance *instance, int (*each)(void *data, const struct flow *flow),
 		   void *data, struct message *message)
 {
@@ -114,5 +198,5 @@ int instance_flows(struct instance *instance, int (*each)(void *data, const stru
 		error = each(data, &flow);
 	}
 	free(bytes);
-	return error;
+	return error ? error : datagrams_each(instance, each, data);
 }

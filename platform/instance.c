@@ -120,6 +120,36 @@ static int begin(struct instance *instance, const char *cgroup, const char *dire
 	return keys_begin(instance, message);
 }
 
+/* A number for an instance, by its name: whose the route is. */
+static uint32_t instance_owner(const char *name)
+{
+	return policy_service_id(name);
+}
+
+int instance_datagrams6(struct instance *instance, uint32_t owner, struct message *message)
+{
+	uint32_t zero = 0;
+	int error = flow_route_add(owner);
+
+	/* A host without IPv6 has no IPv6 datagrams. */
+	if (error == -EAFNOSUPPORT || error == -EOPNOTSUPP || error == -EACCES || error == -ENODEV)
+		return 0;
+	if (error)
+		return fail(message, error,
+			    "cannot make the addresses of IPv6 flows local: %s (is there a route "
+			    "for them already? ip -6 route show table local)",
+			    strerror(-error));
+	instance->control.datagrams6 = instance->control.netns;
+	if (bpf_map_update_elem(instance->map[MAP_CONTROL], &zero, &instance->control, BPF_ANY))
+		return fail(message, -errno, "map control: %s", strerror(errno));
+	return 0;
+}
+
+void instance_datagrams6_end(uint32_t owner)
+{
+	flow_route_remove(owner);
+}
+
 int instance_open(const char *name, struct instance **out, struct message *message)
 {
 	struct instance *instance = instance_new(name);
@@ -239,6 +269,8 @@ static int make(struct instance *instance, const char *cgroup, const char *direc
 	if (!error)
 		error = programs_pin(instance, programs, message);
 	if (!error)
+		error = instance_datagrams6(instance, instance_owner(instance->name), message);
+	if (!error)
 		error = attach_sockets(instance, programs, directory, message);
 	waybill_bpf__destroy(programs);
 	return error;
@@ -321,6 +353,7 @@ int instance_down(const char *name, bool *found, struct message *message)
 	if (lock < 0)
 		return lock;
 	error = bpffs_remove(directory, found, message);
+	instance_datagrams6_end(instance_owner(name));
 	close(lock);
 	return error;
 }

@@ -25,6 +25,12 @@ enum instance_map {
 	MAP_SHARES,
 	MAP_PORTS,
 	MAP_FLOW_IDS,
+	MAP_DATAGRAMS,
+	MAP_FLOWS,
+	MAP_FLOW_INDEX,
+	MAP_FLOW_HISTORIES,
+	MAP_FLOW_SHARES,
+	MAP_FLOW_ANSWERS,
 	MAP_COUNTERS,
 	MAP_SERVICE_COUNTERS,
 	MAP_EVENTS,
@@ -58,7 +64,7 @@ int bpffs_remove(const char *directory, bool *found, struct message *message);
 
 #define PROGRAMS_PINNED                                                                            \
 	{                                                                                          \
-		"get", "set", "flows"                                                              \
+		"get", "getflow", "set", "setflow", "flows"                                                              \
 	} /* by others than links */
 
 /*
@@ -95,6 +101,13 @@ int maps_open(struct instance *instance, struct message *message);
 
 /* Whether every hook of sockets is attached: `up` was not interrupted. */
 bool attach_complete(const struct instance *instance);
+
+/*
+ * route.c: IPv6 flows' addresses are local in the caller's network namespace. owner tells whose
+ * wish that is. -ESRCH: there was no such route.
+ */
+int flow_route_add(uint32_t owner);
+int flow_route_remove(uint32_t owner);
 
 /* keys.c: the first key of a new instance. */
 int keys_begin(struct instance *instance, struct message *message);

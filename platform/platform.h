@@ -44,6 +44,14 @@ int instance_open(const char *name, struct instance **instance, struct message *
 int instance_create_private(const char *cgroup, struct instance **instance,
 			    struct message *message);
 void instance_close(struct instance *instance);
+/*
+ * Redirects IPv6 datagrams too, in the caller's network namespace, until instance_datagrams6_end
+ * (which another process can call, with the same owner). instance_up does this by itself.
+ */
+int instance_datagrams6(struct instance *instance, uint32_t owner, struct message *message);
+void instance_datagrams6_end(uint32_t owner);
+/* Removes what killed processes may have left of that, and what others have as well. */
+void flow_routes_remove(void);
 /* Names of instances that are pinned, for free() each and then the array. */
 int instance_list(char ***names, size_t *count, struct message *message);
 const struct control *instance_control(struct instance *instance);
@@ -83,7 +91,7 @@ const char *decision_meaning(enum decision decision);
 /* Whether somebody listens at the endpoint of each family. Whose it is, the kernel half asks. */
 void service_listeners(const struct policy_service *service, bool *alive4, bool *alive6);
 
-/* flows.c: live flows, read from the kernel's sockets. */
+/* flows.c: live flows, read from the kernel's sockets, and from the table of datagrams' flows. */
 struct flow {
 	const struct flow_entry *entry;
 	const struct records_hop *hop[WAYBILL_HOPS_MAX]; /* the chain, first hop first */

@@ -66,6 +66,8 @@ static int check_limits(const struct check *check)
 			      policy->hop_limit, WAYBILL_HOPS_MAX);
 	if (policy->records_expire < SECOND || policy->records_expire > 86400 * SECOND)
 		return REFUSE(check, 0, "records do not expire within 1s to 24h");
+	if (policy->datagram_idle < SECOND || policy->datagram_idle > 86400 * SECOND)
+		return REFUSE(check, 0, "datagrams are not idle after 1s to 24h");
 	if (policy->services > POLICY_SERVICES_MAX)
 		return REFUSE(check, 0, "there can be %u services at most, %zu too many",
 			      POLICY_SERVICES_MAX, policy->services - POLICY_SERVICES_MAX);
@@ -172,6 +174,11 @@ static int check_filter_service(const struct check *check, size_t index)
 			      "filter \"%s\" redirects TCP, but service \"%s\" has no TCP endpoint "
 			      "(give it one, as { tcp: 9001 })",
 			      filter->name, service->name);
+	if (service && filter->action == POLICY_REDIRECT && filter->udp && !service->udp)
+		return REFUSE(check, filter_line(check, index, NULL, "service", 0),
+			      "filter \"%s\" redirects UDP, but service \"%s\" has no UDP endpoint "
+			      "(give it one, as { udp: 9001 })",
+			      filter->name, service->name);
 	if (service)
 		return 0;
 	suggestion_begin(&suggestion, filter->service);
@@ -245,13 +252,7 @@ static int check_filter(const struct check *check, size_t index)
 		return REFUSE(check, filter_line(check, index, NULL, "action", 0),
 			      "filter \"%s\" has no action (permit, block or redirect)",
 			      filter->name);
-	if (filter->udp)
-		return REFUSE(
-			check, filter_line(check, index, "match", "protocol", 0),
-			"filter \"%s\" asks for udp, but datagrams are not redirected by this "
-			"version (write \"protocol: tcp\", or leave it out)",
-			filter->name);
-	if (!filter->tcp)
+	if (!filter->tcp && !filter->udp)
 		return REFUSE(check, filter_line(check, index, "match", "protocol", 0),
 			      "filter \"%s\" is for no protocol", filter->name);
 	error = check_filter_service(check, index);

@@ -78,7 +78,7 @@ static void put_in_order(struct compilation *compilation)
 
 static int compile_services(struct compilation *compilation, struct policy_header *header)
 {
-	struct policy_cell ids[POLICY_SERVICES_MAX], endpoints[POLICY_SERVICES_MAX];
+	struct policy_cell ids[POLICY_SERVICES_MAX], endpoints[2 * POLICY_SERVICES_MAX];
 	size_t slot, filter = 0, ports = 0;
 	struct policy_service *line;
 	int error;
@@ -108,7 +108,12 @@ static int compile_services(struct compilation *compilation, struct policy_heade
 		ids[slot] = (struct policy_cell){ .key = line->id, .value = slot };
 		if (service->tcp)
 			endpoints[ports++] =
-				(struct policy_cell){ .key = 1 + service->tcp, .value = slot };
+				(struct policy_cell){ .key = policy_endpoint_key(0, service->tcp),
+						      .value = slot };
+		if (service->udp)
+			endpoints[ports++] =
+				(struct policy_cell){ .key = policy_endpoint_key(1, service->udp),
+						      .value = slot };
 	}
 	error = image_hash(&compilation->builder, ids, header->services, &header->ids);
 	return error ? error :
@@ -297,6 +302,7 @@ static int compile_header(struct compilation *compilation, struct policy_header 
 	header->generation = compilation->target->generation;
 	header->lines = compilation->builder.lines;
 	header->records_expire = compilation->policy->records_expire;
+	header->flow_idle = compilation->policy->datagram_idle / 1000000;
 	header->applied = now.tv_sec * 1000000000ULL + now.tv_nsec;
 	return 0;
 }

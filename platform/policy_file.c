@@ -79,6 +79,7 @@ static int load_limits(struct load *load, const struct file_limits *file, struct
 {
 	struct place hops = { .list = "limits", .key = "hops" };
 	struct place expire = { .list = "limits", .key = "records_expire" };
+	struct place idle = { .list = "limits", .key = "datagram_idle" };
 	uint64_t number = WAYBILL_HOPS_DEFAULT;
 	int error = load_number(load, hops, file->hops, 1, WAYBILL_HOPS_MAX, &number);
 
@@ -89,6 +90,12 @@ static int load_limits(struct load *load, const struct file_limits *file, struct
 				       &load->reason);
 		if (error)
 			error = refuse(load, &expire, file->records_expire, error);
+	}
+	policy->datagram_idle = 60 * SECOND;
+	if (!error && file->datagram_idle) {
+		error = value_duration(file->datagram_idle, &policy->datagram_idle, &load->reason);
+		if (error)
+			error = refuse(load, &idle, file->datagram_idle, error);
 	}
 	return error;
 }
@@ -162,7 +169,6 @@ static int load_protocols(struct load *load, struct place place, const struct fi
 	int error = 0;
 
 	place.key = "protocol";
-	filter->tcp = !file->protocols;
 	for (; !error && place.entry < file->protocols; place.entry++) {
 		error = load_choice(load, place, file->protocol[place.entry], choices, &choice);
 		filter->tcp |= !choice;
@@ -252,6 +258,21 @@ static int load_filter(struct load *load, const struct file_filter *file, size_t
 	return error;
 }
 
+/* Without a protocol: of every protocol; what is redirected, of those that the service takes. */
+static void any_protocol(const struct policy *policy, struct filter *filter)
+{
+	const struct service *service = NULL;
+	size_t i;
+
+	if (filter->tcp || filter->udp)
+		return;
+	for (i = 0; i < policy->services; i++)
+		if (!strcmp(policy->service[i].name, filter->service))
+			service = &policy->service[i];
+	filter->tcp = filter->action != POLICY_REDIRECT || !service || service->tcp;
+	filter->udp = filter->action != POLICY_REDIRECT || (service && service->udp);
+}
+
 static int load_policy(struct load *load, const struct file_policy *file, struct policy *policy)
 {
 	struct place version = { .list = "version", .key = "version" };
@@ -274,6 +295,8 @@ static int load_policy(struct load *load, const struct file_policy *file, struct
 				     &policy->service[policy->services++]);
 	for (i = 0; !error && i < file->filters; i++)
 		error = load_filter(load, &file->filter[i], i, &policy->filter[policy->filters++]);
+	for (i = 0; !error && i < policy->filters; i++)
+		any_protocol(policy, &policy->filter[i]);
 	return error ? error : policy_check(policy, load->document, load->message);
 }
 

@@ -29,6 +29,7 @@ static const cyaml_schema_value_t schema_text = {
 static const cyaml_schema_field_t limits_fields[] = {
 	TEXT_OPTIONAL("hops", struct file_limits, hops),
 	TEXT_OPTIONAL("records_expire", struct file_limits, records_expire),
+	TEXT_OPTIONAL("datagram_idle", struct file_limits, datagram_idle),
 	CYAML_FIELD_END,
 };
 

@@ -12,6 +12,7 @@
 struct file_limits {
 	char *hops;
 	char *records_expire;
+	char *datagram_idle;
 };
 
 struct file_endpoint {

@@ -34,6 +34,11 @@ static const struct word counter_words[COUNTERS] = {
 	[COUNT_BIND_REFUSED] = { "bind_refused", "binds of a service's port by somebody else" },
 	[COUNT_SOURCE_ROUTE] = { "source_route",
 				 "connects refused: the socket has a source route" },
+	[COUNT_FLOWS] = { "datagram_flows", "flows of datagrams sent to a service" },
+	[COUNT_FLOW_FULL] = { "datagram_flows_full",
+			      "datagrams refused: the user has too many flows" },
+	[COUNT_FLOW_FOREIGN] = { "datagram_foreign",
+				 "datagrams refused: sent to the address of another's flow" },
 	[COUNT_EVENTS_LOST] = { "events_lost", "events that the monitor was too slow for" },
 };
 
@@ -53,6 +58,8 @@ static const struct word decision_words[] = {
 	[DECISION_BIND_REFUSED] = { "bind-refused", "the port belongs to a service" },
 	[DECISION_SOURCE_ROUTE] = { "source-route",
 				    "the socket has a source route or routing header: refused" },
+	[DECISION_FLOW_FOREIGN] = { "foreign-flow",
+				    "sent to the address of another socket's flow: refused" },
 	[DECISION_SEEN] = { "seen", "the service has seen it already" },
 };
 

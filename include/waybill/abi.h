@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
  * The contract between the kernel half of Waybill and every redirect service, in any language:
- * four socket options at one level. Nothing else is needed to be a redirect service; libwaybill
- * is a convenience over what is declared here. docs/records.md specifies it for implementers.
+ * socket options at one level, four for connections and as many more for datagrams. Nothing else is
+ * needed to be a redirect service; libwaybill is a convenience over what is declared here.
+ * docs/records.md specifies it for implementers.
  *
  * All integers are in host byte order unless a comment says otherwise.
  */
@@ -46,6 +47,59 @@
 /* get: the address that the client asked for, as struct sockaddr_in or struct sockaddr_in6. */
 #define WAYBILL_ORIGINAL_DESTINATION 4
 
+/*
+ * Datagrams. What one socket sends to one destination is a flow, and every redirected flow has an
+ * address of its own on this host's loopback: it is the address at which the service receives the
+ * flow's datagrams (IP_PKTINFO, IPV6_RECVPKTINFO tell it), and from which it sends the replies.
+ * The client sees the peer that it asked for. The number of the flow is the low 20 bits of that
+ * address: 127.96.0.0/12 in IPv4, WAYBILL_FLOW_PREFIX6/64 in IPv6, which spells "Waybill". A
+ * number names a flow as long as that lives; it is given to another one much later.
+ *
+ * A flow ends with the client's socket, or when the client connects the socket elsewhere; one of
+ * a socket that is not connected also when it was idle for as long as the policy says.
+ */
+#define WAYBILL_FLOW_ADDRESS4 0x7f600000U /* host byte order */
+#define WAYBILL_FLOW_PREFIX6                                                                       \
+	{                                                                                          \
+		0xfd, 'W', 'a', 'y', 'b', 'i', 'l', 'l'                                            \
+	}
+#define WAYBILL_FLOW_BITS 20
+#define WAYBILL_FLOW_MASK ((1U << WAYBILL_FLOW_BITS) - 1)
+
+/*
+ * getsockopt(2) takes no input, so the flow that is asked for is in the number of the option. Asked
+ * on a datagram socket of the service at the flow's port, with WAYBILL_REDIRECT_RECORDS,
+ * WAYBILL_REDIRECT_CONTEXT, WAYBILL_REDIRECT_INFO, WAYBILL_ORIGINAL_DESTINATION, or one of the next
+ * two. ENOENT: no such flow lives, or it is not the caller's service's. Else as above.
+ */
+#define WAYBILL_OF_FLOW(option, flow) ((option) << WAYBILL_FLOW_BITS | ((flow)&WAYBILL_FLOW_MASK))
+
+/*
+ * get, WAYBILL_OF_FLOW: a __u32. 1 if nobody has taken the flow on this socket yet, else 0. TAKE
+ * takes it at that: of any number of callers one gets the 1. Whoever gets it has the datagram that
+ * tells of the flow.
+ */
+#define WAYBILL_FLOW_NEW 5
+#define WAYBILL_FLOW_TAKE 6
+
+/*
+ * set, on a datagram socket: struct waybill_flow_records, then the blob. The records of the flow
+ * that the next datagram from this socket to this destination creates. Errors as for
+ * WAYBILL_REDIRECT_RECORDS; EISCONN: the flow exists already, and is as it is. ENOBUFS: too many
+ * flows. ELOOP: one hop more would be too long. (WAYBILL_REDIRECT_RECORDS itself, set on a datagram socket, is for connect(2), and for
+ * every flow that the socket creates without connect.)
+ */
+#define WAYBILL_FLOW_RECORDS 7
+
+/*
+ * set, on a datagram socket of the service: struct waybill_flow_peer. Makes the flow by which the
+ * client of another flow and this peer would talk, through this service; a datagram sent from its
+ * address reaches the client as one from the peer. EINVAL: the families differ, or the client's
+ * socket is connected and hears nobody else. ENOBUFS: too many flows.
+ * get: a __u32, the number of the flow that the calling thread's last set made, or found.
+ */
+#define WAYBILL_FLOW_PEER 8
+
 /* The largest blob that WAYBILL_REDIRECT_RECORDS gives or takes, in bytes. */
 #define WAYBILL_RECORDS_MAX 2048
 
@@ -60,7 +114,8 @@
  * What connect(2) itself may answer, in an application or on an onward socket: ECONNREFUSED (a
  * filter blocks, the service is down and its policy says block, or the socket has a source route),
  * ELOOP (the hop limit), EAGAIN (too many handshakes of this user are under way), ENOMEM (no memory
- * for the record).
+ * for the record). With datagrams sendmsg(2) answers so too, and both ENOBUFS (the originator's
+ * user has too many flows, or no memory) in place of the last two.
  */
 
 /* How a service stands to a connection with the hops h1..hn. */
@@ -89,8 +144,20 @@ struct waybill_process {
 	char comm[16];
 };
 
+/* The values of WAYBILL_FLOW_RECORDS and WAYBILL_FLOW_PEER. */
+struct waybill_flow_records {
+	struct waybill_address destination;
+	__u8 records[];
+};
+
+struct waybill_flow_peer {
+	__u32 flow; /* number of the flow whose client it is */
+	__u32 reserved;
+	struct waybill_address peer;
+};
+
 /*
- * What is known of one redirected connection. Later versions add fields at the end; a caller
+ * What is known of one redirected connection, or flow of datagrams. Later versions add fields at the end; a caller
  * passes the size of the struct that it was compiled with and gets that part of it.
  */
 struct waybill_info {

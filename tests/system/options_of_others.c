@@ -50,7 +50,7 @@ static int name_of(int level, int i)
 {
 	int name = i == NAMES - 1 ? 0x7fffffff : i - 1;
 
-	if (level == SOL_WAYBILL && name >= 1 && name <= 4)
+	if (level == SOL_WAYBILL && name >= WAYBILL_REDIRECT_RECORDS && name <= WAYBILL_FLOW_PEER)
 		return -1;
 	if (level == SOL_SOCKET && (name == SO_INCOMING_CPU || name == SO_PEERPIDFD_))
 		return -1;

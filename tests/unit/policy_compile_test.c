@@ -400,7 +400,7 @@ static int number_context(void *data, const void *bytes, size_t size, uint32_t *
 
 static const char full[] =
 	"version: 1\n"
-	"limits: { hops: 5, records_expire: 60s }\n"
+	"limits: { hops: 5, records_expire: 60s, datagram_idle: 30s }\n"
 	"services:\n"
 	"- { name: low, weight: 1, endpoint: { tcp: 9001, udp: 9003 }, identity: { user: 990 } }\n"
 	"- { name: high, weight: 2, endpoint: { tcp: 9002 }, identity: { cgroup: /a/b },\n"
@@ -439,7 +439,10 @@ static void the_image_has_all_that_the_policy_says(void **state)
 	assert_int_equal(header->records_expire, 60000000000ULL);
 	assert_true(header->applied / 1000000000 <= (uint64_t)time(NULL));
 	assert_true(header->applied / 1000000000 + 60 > (uint64_t)time(NULL));
-	assert_int_equal(header->udp, 0);
+	/* What "low" redirects, and what is blocked, is of both protocols; "high" has TCP alone. */
+	assert_int_equal(*(const uint64_t *)policy_line(&image, header->tcp), 7);
+	assert_int_equal(*(const uint64_t *)policy_line(&image, header->udp), 6);
+	assert_int_equal(header->flow_idle, 30000);
 	assert_int_equal(header->cgroup_levels, 1 << 2);
 	assert_string_equal(policy_line(&image, header->source_line), "full.yaml");
 

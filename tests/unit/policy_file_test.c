@@ -166,10 +166,18 @@ static void loads_what_is_left_out(void **state)
 	policy = load("limits: { hops: 3, records_expire: 1h }\nversion: 1\nfilters: []\n");
 	assert_int_equal(policy->hop_limit, 3);
 	assert_int_equal(policy->records_expire, 3600000000000ULL);
+	assert_int_equal(policy->datagram_idle, 60000000000ULL);
 	policy_free(policy);
-	policy = load(DLP "- { name: all, service: dlp, action: permit }\n");
+	policy = load("limits: { datagram_idle: 5s }\nversion: 1\n");
+	assert_int_equal(policy->datagram_idle, 5000000000ULL);
+	policy_free(policy);
+	policy = load(DLP "- { name: all, service: dlp, action: permit }\n"
+			  "- { name: some, service: dlp, action: redirect }\n");
 	assert_true(policy->filter[0].tcp);
-	assert_false(policy->filter[0].udp);
+	assert_true(policy->filter[0].udp);
+	/* What is redirected is what its service takes. */
+	assert_true(policy->filter[1].tcp);
+	assert_false(policy->filter[1].udp);
 	assert_int_equal(policy->filter[0].weight, 0);
 	assert_int_equal(policy->filter[0].remotes, 0);
 	policy_free(policy);
@@ -377,9 +385,6 @@ static void refuses_wrong_conditions(void **state)
 		"and no .. in it, and not too long)");
 	refuses(MATCH "    protocol: icmp\n",
 		"policy.yaml:9: protocol \"icmp\" is not one of: tcp, udp");
-	refuses(MATCH "    protocol: [ tcp, udp ]\n",
-		"policy.yaml:9: filter \"a\" asks for udp, but datagrams are not redirected by this "
-		"version (write \"protocol: tcp\", or leave it out)");
 }
 
 #define SERVICE(name, weight, port)                                                                \
@@ -421,9 +426,14 @@ static void refuses_parts_that_do_not_fit(void **state)
 		"policy.yaml:6: service \"antivirus\" is not defined (define it under \"services\")");
 	refuses("version: 1\nservices:\n" SERVICE(
 			"a", "1",
-			"udp: 1") "filters:\n- { name: a, service: a, action: redirect }\n",
+			"udp: 1") "filters:\n- { name: a, service: a, action: redirect, match: { "
+				  "protocol: tcp } }\n",
 		"policy.yaml:9: filter \"a\" redirects TCP, but service \"a\" has no TCP endpoint "
 		"(give it one, as { tcp: 9001 })");
+	refuses(DLP "- { name: a, service: dlp, action: redirect, match: { protocol: [ tcp, udp ] "
+		    "} }\n",
+		"policy.yaml:5: filter \"a\" redirects UDP, but service \"dlp\" has no UDP endpoint "
+		"(give it one, as { udp: 9001 })");
 	refuses(DLP "- { name: a, service: dlp, action: block }\n"
 		    "- { name: a, service: dlp, action: block }\n",
 		"policy.yaml:6: service \"dlp\" already has a filter \"a\" (line 5) (rename one of "

@@ -143,6 +143,7 @@ struct policy *random_policy(size_t services, size_t filters)
 	policy->source = strdup("random");
 	policy->hop_limit = WAYBILL_HOPS_DEFAULT;
 	policy->records_expire = 600000000000ULL;
+	policy->datagram_idle = 60000000000ULL;
 	policy->service = calloc(services + 1, sizeof(*policy->service));
 	policy->filter = calloc(filters + 1, sizeof(*policy->filter));
 	for (i = 0; i < services; i++)

@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * The decision on one connection, or one flow of datagrams: it asks the policy, skips the services
+ * that the records before it name, and finds the first service left whose filter says so and whose
+ * listener is alive. What to do about it is the affair of the hook.
+ */
+#ifndef WAYBILL_KERNEL_ARBITRATE_H
+#define WAYBILL_KERNEL_ARBITRATE_H
+
+#include "walk.h"
+
+enum arbitration { ARBITRATE_ALLOW, ARBITRATE_REDIRECT, ARBITRATE_REFUSE };
+
+/* Not with the plain refusal, EPERM: kernel clients such as NFS retry that without end. */
+static __always_inline int refuse(int error, __u32 counter, __u32 decision,
+				  const struct policy_service *service,
+				  const struct policy_filter *filter,
+				  const struct event_subject *subject)
+{
+	count(counter);
+	event_report(decision, 0, service, filter, subject);
+	bpf_set_retval(-error);
+	return REFUSE;
+}
+
+/* Records that were set are for one connection, and what the connect hook presumed is its own. */
+static __always_inline struct history *history_unused(struct history *history)
+{
+	if (history && (history->used || history->presumed)) {
+		history->length = 0;
+		history->summary.hop_count = 0;
+	}
+	return history && history->length ? history : 0;
+}
+
+/* The hop that this redirection adds. */
+static __always_inline void hop_fill(struct bpf_sock_addr *ctx, struct records_hop *hop,
+				     const struct waybill_address *destination,
+				     const struct policy_service *service,
+				     const struct policy_filter *filter, __u64 flow, __u64 scope)
+{
+	hop->type = RECORDS_PART_HOP;
+	hop->length = RECORDS_HOP_SIZE;
+	hop->service = service->id;
+	hop->filter = filter->id;
+	hop->context = filter->context;
+	hop->time = bpf_ktime_get_boot_ns();
+	hop->flow = flow;
+	hop->destination = *destination;
+	hop->destination.scope_id = scope_of(ctx, destination);
+	process_current(&hop->client);
+	hop->cgroup_scope = scope;
+	hop->netns = bpf_get_netns_cookie(ctx);
+}
+
+/* The hop that a service which has set no records must have been. */
+static __always_inline void hop_presume(struct bpf_sock_addr *ctx, struct records_hop *hop,
+					__u32 service, const struct waybill_address *destination,
+					__u64 scope)
+{
+	__builtin_memset(hop, 0, sizeof(*hop));
+	hop->type = RECORDS_PART_HOP;
+	hop->length = RECORDS_HOP_SIZE;
+	hop->service = service;
+	hop->time = bpf_ktime_get_boot_ns();
+	hop->destination = *destination;
+	process_current(&hop->client);
+	hop->cgroup_scope = scope;
+	hop->netns = bpf_get_netns_cookie(ctx);
+}
+
+/* The filters that match; a function of its own for the sake of the stack. Returns 0 if none can. */
+static __attribute__((noinline)) int filters_match(struct walk *walk, const struct place *place,
+						   __u32 protocol_line)
+{
+	struct policy_query query;
+
+	if (!walk || !place || !walk->header || !walk->to)
+		return 0;
+	query.remote = &walk->to->destination;
+	query.protocol_line = protocol_line;
+	query.uid = walk->uid;
+	query.cgroup_line = place->filters_line;
+	return policy_match(walk->image, walk->header, &query, &walk->match);
+}
+
+/*
+ * walk->image, ->header and ->to with its destination are the caller's; if there are hops before,
+ * walk_onward() has told of them. Fills in the rest.
+ */
+static __always_inline int arbitrate(struct bpf_sock_addr *ctx, struct walk *walk,
+				     struct place *place, __u32 protocol_line)
+{
+	const struct policy_service *service;
+	const struct policy_filter *filter;
+	__u64 services;
+
+	if (!walk->onward) {
+		walk->to->hop_count = 0;
+		walk->length = 0;
+		walk->uid = (__u32)bpf_get_current_uid_gid();
+		place_of_current(walk->image, walk->header, place);
+	}
+	walk->presumed = 0;
+	walk->filter = 0;
+	if (!filters_match(walk, place, protocol_line) ||
+	    policy_next(walk->header, &walk->match, 0) == POLICY_FILTERS_MAX) {
+		event_report(DECISION_NO_FILTER, 0, 0, 0, walk->to);
+		return ARBITRATE_ALLOW;
+	}
+	if (is_endpoint(ctx, walk->image, walk->header, &walk->to->destination)) {
+		count(COUNT_TO_SERVICE);
+		event_report(DECISION_TO_SERVICE, 0, 0, 0, walk->to);
+		return ARBITRATE_ALLOW;
+	}
+	if (!walk->onward) {
+		services = services_of(walk->image, walk->header, walk->uid, place);
+		walk->seen = services_up_to(services);
+		if (services) {
+			service = policy_service(walk->image, walk->header,
+						 policy_lowest_bit((walk->seen >> 1) + 1));
+			if (service) {
+				walk->presumed = service->id;
+				count(COUNT_NO_RECORDS);
+				service_count(service->id, DECISION_NO_RECORDS);
+				event_report(DECISION_NO_RECORDS, 0, service, 0, walk->to);
+			}
+		}
+	}
+	walk->ctx = ctx;
+	walk->next = 0;
+	walk->decision = 0;
+	bpf_loop(POLICY_SERVICES_MAX + 1, walk_service, walk, 0);
+	if (!walk->decision)
+		return ARBITRATE_ALLOW;
+	filter = policy_filter(walk->image, walk->header, walk->filter);
+	service = filter ? policy_service(walk->image, walk->header, filter->slot) : 0;
+	if (!service)
+		return ARBITRATE_ALLOW;
+	if (walk->decision == DECISION_BLOCK || walk->decision == DECISION_DOWN_BLOCK) {
+		service_count(service->id, walk->decision);
+		refuse(ECONNREFUSED,
+		       walk->decision == DECISION_BLOCK ? COUNT_BLOCKED : COUNT_DOWN_BLOCKED,
+		       walk->decision, service, filter, walk->to);
+		return ARBITRATE_REFUSE;
+	}
+	if (walk->to->hop_count >= walk->header->hop_limit ||
+	    walk->to->hop_count >= WAYBILL_HOPS_MAX ||
+	    walk->length > RECORDS_PARTS_MAX - RECORDS_HOP_SIZE) {
+		refuse(ELOOP, COUNT_HOP_LIMIT, DECISION_HOP_LIMIT, service, filter, walk->to);
+		return ARBITRATE_REFUSE;
+	}
+	return ARBITRATE_REDIRECT;
+}
+
+#endif
