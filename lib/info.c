@@ -2,6 +2,7 @@
 /*
  * What is known of a redirected connection: the answers of fixed size.
  */
+#include <errno.h>
 #include <string.h>
 #include <waybill/waybill.h>
 
@@ -19,6 +20,26 @@ int waybill_info_query(int fd, struct waybill_info *info)
 
 	memset(info, 0, sizeof(*info));
 	return option_get(fd, WAYBILL_REDIRECT_INFO, info, &length);
+}
+
+int waybill_flow_info_query(int fd, uint32_t flow, struct waybill_info *info)
+{
+	socklen_t length = sizeof(*info);
+
+	memset(info, 0, sizeof(*info));
+	if (!flow_valid(flow))
+		return -ENOENT;
+	return option_get(fd, WAYBILL_OF_FLOW(WAYBILL_REDIRECT_INFO, flow), info, &length);
+}
+
+int waybill_flow_original_destination_query(int fd, uint32_t flow, struct sockaddr_storage *address,
+					    socklen_t *length)
+{
+	*length = sizeof(*address);
+	memset(address, 0, sizeof(*address));
+	if (!flow_valid(flow))
+		return -ENOENT;
+	return option_get(fd, WAYBILL_OF_FLOW(WAYBILL_ORIGINAL_DESTINATION, flow), address, length);
 }
 
 int waybill_original_destination_query(int accepted, struct sockaddr_storage *address,

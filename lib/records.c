@@ -8,11 +8,18 @@
 
 #include "option.h"
 
+/* The same option of a flow of datagrams; of a connection if flow is 0. */
+static int of_flow(int option, uint32_t flow)
+{
+	return flow ? (int)WAYBILL_OF_FLOW(option, flow) : option;
+}
+
 /* What the caller would need; asked only after the option itself said that it is there. */
-static int size_query(int accepted, int option, size_t *size)
+static int size_query(int fd, int option, uint32_t flow, size_t *size)
 {
 	struct waybill_info info;
-	int result = waybill_info_query(accepted, &info);
+	int result =
+		flow ? waybill_flow_info_query(fd, flow, &info) : waybill_info_query(fd, &info);
 
 	if (result)
 		return result;
@@ -20,7 +27,7 @@ static int size_query(int accepted, int option, size_t *size)
 	return -ERANGE;
 }
 
-static int bytes_query(int accepted, int option, void *buffer, size_t *size)
+static int bytes_query(int fd, int option, uint32_t flow, void *buffer, size_t *size)
 {
 	size_t room = buffer ? *size : 0;
 	socklen_t length = room < WAYBILL_RECORDS_MAX ? room : WAYBILL_RECORDS_MAX;
@@ -32,9 +39,9 @@ static int bytes_query(int accepted, int option, void *buffer, size_t *size)
 		buffer = &probe;
 		length = sizeof(probe);
 	}
-	result = option_get(accepted, option, buffer, &length);
+	result = option_get(fd, of_flow(option, flow), buffer, &length);
 	if (result == -ERANGE)
-		return size_query(accepted, option, size);
+		return size_query(fd, option, flow, size);
 	if (result)
 		return result;
 	*size = length;
@@ -44,12 +51,24 @@ static int bytes_query(int accepted, int option, void *buffer, size_t *size)
 
 int waybill_records_query(int accepted, void *buffer, size_t *size)
 {
-	return bytes_query(accepted, WAYBILL_REDIRECT_RECORDS, buffer, size);
+	return bytes_query(accepted, WAYBILL_REDIRECT_RECORDS, 0, buffer, size);
 }
 
 int waybill_context_query(int accepted, void *buffer, size_t *size)
 {
-	return bytes_query(accepted, WAYBILL_REDIRECT_CONTEXT, buffer, size);
+	return bytes_query(accepted, WAYBILL_REDIRECT_CONTEXT, 0, buffer, size);
+}
+
+int waybill_flow_records_query(int fd, uint32_t flow, void *buffer, size_t *size)
+{
+	return flow_valid(flow) ? bytes_query(fd, WAYBILL_REDIRECT_RECORDS, flow, buffer, size) :
+				  -ENOENT;
+}
+
+int waybill_flow_context_query(int fd, uint32_t flow, void *buffer, size_t *size)
+{
+	return flow_valid(flow) ? bytes_query(fd, WAYBILL_REDIRECT_CONTEXT, flow, buffer, size) :
+				  -ENOENT;
 }
 
 int waybill_records_set(int onward, const void *records, size_t size)

@@ -14,9 +14,12 @@
 #ifndef WAYBILL_H
 #define WAYBILL_H
 
+#include <netinet/in.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/socket.h>
+#include <sys/types.h>
+#include <time.h>
 #include <waybill/abi.h>
 
 #ifdef __cplusplus
@@ -112,6 +115,104 @@ int waybill_forward(int accepted, int onward);
  * A thread must not be cancelled inside: the socket would stay open.
  */
 int waybill_connect_onward(int accepted, int flags);
+
+/*
+ * Datagrams. A flow is what one socket of a client sends to one destination, with the replies; see
+ * <waybill/abi.h>. The control messages below are at level SOL_WAYBILL:
+ *
+ *   WAYBILL_FLOW                  uint32_t: the flow's number, with every datagram of a flow
+ *   WAYBILL_ORIGINAL_DESTINATION  struct sockaddr_in or sockaddr_in6 \
+ *   WAYBILL_REDIRECT_RECORDS      the records                         > with the first one
+ *   WAYBILL_REDIRECT_CONTEXT      the context, if there is one       /
+ *
+ * Room for all of them, beside what the program itself asked the kernel for:
+ * WAYBILL_CONTROL_MAX bytes.
+ */
+#define WAYBILL_FLOW 16
+#define WAYBILL_CONTROL_MAX (WAYBILL_RECORDS_MAX + WAYBILL_CONTEXT_MAX + 512)
+
+/*
+ * Makes a datagram socket that is not bound yet, AF_INET or AF_INET6, the one on which a service
+ * receives: bound to the port on every address, so that it gets every flow's; deaf to what comes
+ * from other hosts; and told the address of every datagram. An AF_INET6 socket receives both
+ * families unless IPV6_V6ONLY is set on it. The port is in host byte order.
+ *
+ * -EINVAL      not a datagram socket, or bound already
+ * -EACCES      another service's port, or one below 1,024 without the privilege
+ * -EADDRINUSE  and others, as from bind(2)
+ */
+int waybill_bind_datagrams(int fd, uint16_t port);
+
+/*
+ * recvmsg(2), with the control messages above added to what the kernel gave. If they do not all
+ * fit, those that do are there, whole, and MSG_CTRUNC is set in message->msg_flags; what is
+ * missing can be asked for by the number of the flow, at any time. One that was not redirected has
+ * none of them. With MSG_PEEK nothing is taken: the first datagram brings the same again.
+ *
+ * Of several threads or processes that share the socket one gets the records of a flow: with the
+ * first datagram that is received, be it another one than the first that was sent.
+ * Returns the number of bytes or a negative errno, as from recvmsg(2).
+ */
+ssize_t waybill_recvmsg(int fd, struct msghdr *message, int flags);
+
+struct mmsghdr; /* of <sys/socket.h> with _GNU_SOURCE */
+
+/* recvmmsg(2) likewise: the number of messages, each with its control messages. */
+int waybill_recvmmsg(int fd, struct mmsghdr *messages, unsigned int count, int flags,
+		     struct timespec *timeout);
+
+/*
+ * sendmsg(2), with two control messages taken off and acted on; others go to the kernel:
+ *
+ *   WAYBILL_FLOW              a reply: the datagram leaves from the address of this flow.
+ *                             message->msg_name is the address that the flow's datagrams come from
+ *   WAYBILL_REDIRECT_RECORDS  an onward datagram: it creates a flow with these records. Only the
+ *                             first to a destination needs them; a flow that exists stays as it is
+ *
+ * -EINVAL  a control message is malformed, both are there, or records without msg_name on a
+ *          socket that is not connected
+ * Else as from sendmsg(2), and with records the errors of waybill_records_set(). Nothing is sent
+ * then.
+ */
+ssize_t waybill_sendmsg(int fd, const struct msghdr *message, int flags);
+
+/* sendmmsg(2) likewise: the number of messages sent, or the error of the first. */
+int waybill_sendmmsg(int fd, struct mmsghdr *messages, unsigned int count, int flags);
+
+/*
+ * The queries above for a flow, by its number, on the socket that received a datagram of it. They
+ * consume nothing. -ENOENT: no such flow lives, or it is another service's.
+ */
+int waybill_flow_records_query(int fd, uint32_t flow, void *buffer, size_t *size);
+int waybill_flow_context_query(int fd, uint32_t flow, void *buffer, size_t *size);
+int waybill_flow_info_query(int fd, uint32_t flow, struct waybill_info *info);
+int waybill_flow_original_destination_query(int fd, uint32_t flow, struct sockaddr_storage *address,
+					    socklen_t *length);
+
+/*
+ * Carries over to the onward socket, not connected yet, all that a flow carries, as
+ * waybill_forward() does: for what it connects to, and for every flow that it creates unconnected.
+ */
+int waybill_flow_forward(int fd, uint32_t flow, int onward);
+
+/*
+ * Another address of the peer answers: *number is the flow from which a reply (WAYBILL_FLOW)
+ * reaches the client as one from this address. The client's socket must not be connected.
+ *
+ * -ENOENT  no such flow lives, or it is another service's
+ * -EINVAL  the families differ, or the client's socket is connected and hears nobody else
+ * -ENOBUFS the client's user has too many flows
+ */
+int waybill_flow_peer(int fd, uint32_t flow, const struct sockaddr *peer, socklen_t length,
+		      uint32_t *number);
+
+/*
+ * The number of the flow whose address this is, of struct in_pktinfo's ipi_addr or struct
+ * in6_pktinfo's ipi6_addr in a sockaddr of its family; 0: none. Cannot fail. And back.
+ */
+uint32_t waybill_flow_from_address(const struct sockaddr *address, socklen_t length);
+void waybill_flow_address4(uint32_t flow, struct in_addr *address);
+void waybill_flow_address6(uint32_t flow, struct in6_addr *address);
 
 /* One redirection, as the records tell it. */
 struct waybill_hop {

@@ -249,23 +249,40 @@ static pid_t start(void)
 	return child;
 }
 
-void world_service(struct world *world, int i, enum service_kind kind)
+bool world_service_fork(struct world *world, int i)
 {
-	int listeners[2], backlog = kind == SERVICE_LISTENS ? 0 : 4096;
 	char leaf[16];
 
 	memset(&world->seen[i], 0, sizeof(world->seen[i]));
 	world->service[i] = start();
-	if (!world->service[i]) {
-		snprintf(leaf, sizeof(leaf), "s%d", i);
-		world_enter(world, !world->by_user     ? leaf :
-				   world->service_leaf ? world->service_leaf :
-							 "other");
-		if (world->by_user && (setresgid(SERVICE_UID(i), SERVICE_UID(i), SERVICE_UID(i)) ||
-				       setresuid(SERVICE_UID(i), SERVICE_UID(i), SERVICE_UID(i))))
-			_exit(1);
-		/* A changed user drops it. */
-		prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (world->service[i])
+		return false;
+	snprintf(leaf, sizeof(leaf), "s%d", i);
+	world_enter(world, !world->by_user     ? leaf :
+			   world->service_leaf ? world->service_leaf :
+						 "other");
+	if (world->by_user && (setresgid(SERVICE_UID(i), SERVICE_UID(i), SERVICE_UID(i)) ||
+			       setresuid(SERVICE_UID(i), SERVICE_UID(i), SERVICE_UID(i))))
+		_exit(1);
+	/* A changed user drops it. */
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	return true;
+}
+
+bool world_server_fork(struct world *world)
+{
+	world->server = start();
+	if (world->server)
+		return false;
+	world_enter(world, "other");
+	return true;
+}
+
+void world_service(struct world *world, int i, enum service_kind kind)
+{
+	int listeners[2], backlog = kind == SERVICE_LISTENS ? 0 : 4096;
+
+	if (world_service_fork(world, i)) {
 		listeners[0] = listen_on(AF_INET, SERVICE_PORT(i), NULL, backlog);
 		listeners[1] = listen_on(AF_INET6, SERVICE_PORT(i), NULL, backlog);
 		accept_forever(&world->seen[i], kind, serve, listeners, false);
@@ -284,9 +301,7 @@ void world_server(struct world *world)
 {
 	int listeners[2];
 
-	world->server = start();
-	if (!world->server) {
-		world_enter(world, "other");
+	if (world_server_fork(world)) {
 		listeners[0] = listen_on(AF_INET, SERVER_PORT, SERVER4, 1024);
 		listeners[1] = listen_on(AF_INET6, SERVER_PORT, SERVER6, 1024);
 		accept_forever(SERVER_SEEN(world), SERVICE_RECORDS, echo, listeners, true);

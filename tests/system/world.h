@@ -76,6 +76,9 @@ void world_begin(struct world *world, const char *name);
 void world_up(struct world *world);
 /* Starts service number i, in its cgroup or under its user. */
 void world_service(struct world *world, int i, enum service_kind kind);
+/* Only its process: true in it. The parent waits for seen->ready. */
+bool world_service_fork(struct world *world, int i);
+bool world_server_fork(struct world *world);
 void world_service_end(struct world *world, int i);
 void world_server(struct world *world);
 /* Ends the world and exits with the result. */
