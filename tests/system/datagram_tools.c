@@ -6,7 +6,7 @@
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
 
-#define FLOWS_MAX_HERE 8192
+#define FLOWS_MAX_HERE 65536
 
 /* A flow as a service has it. */
 struct service_flow {
