@@ -145,8 +145,9 @@ static int nft_redirect(char *error, size_t size)
 		return failed(error, size, "nft");
 	if (!status)
 		return 0;
-	snprintf(error, size, status == 127 << 8 ? "nft is not installed" :
-						   "nft: the kernel takes no REDIRECT rule");
+	snprintf(error, size,
+		 status == 127 << 8 ? "nft is not installed" :
+				      "nft: the kernel takes no REDIRECT rule");
 	return -ENOENT;
 }
 
@@ -158,8 +159,7 @@ static int listener_make(const struct place *place)
 
 	address.sin_port = htons(proxied ? SERVICE_PORT : SERVER_PORT);
 	inet_pton(AF_INET, proxied ? "127.0.0.1" : SERVER_ADDRESS, &address.sin_addr);
-	if (descriptor < 0 ||
-	    setsockopt(descriptor, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) ||
+	if (descriptor < 0 || setsockopt(descriptor, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) ||
 	    bind(descriptor, (void *)&address, sizeof(address)) || listen(descriptor, 1024))
 		return -errno;
 	return descriptor;
@@ -209,7 +209,8 @@ static void filters_write(FILE *file, const struct place *place)
 	for (unsigned int i = 0; i < filters; i++) {
 		bool near = place->recipe.kind == PLACE_NEAR_MISS;
 
-		fprintf(file, "  - name: f%u\n    service: bench\n    match: { protocol: tcp, remote: [",
+		fprintf(file,
+			"  - name: f%u\n    service: bench\n    match: { protocol: tcp, remote: [",
 			i);
 		for (unsigned int j = 0; j < each; j++) {
 			unsigned int number = prefixes < filters ? written++ % prefixes : written++;
@@ -232,8 +233,10 @@ static char *policy_write(const struct place *place, size_t *length)
 
 	if (!file)
 		return NULL;
-	fprintf(file, "version: 1\nservices:\n  - name: bench\n    weight: 100\n"
-		      "    endpoint: { tcp: %d }\n", SERVICE_PORT);
+	fprintf(file,
+		"version: 1\nservices:\n  - name: bench\n    weight: 100\n"
+		"    endpoint: { tcp: %d }\n",
+		SERVICE_PORT);
 	if (place->recipe.kind == PLACE_BY_USER)
 		fprintf(file, "    identity: { user: %d }\n", SERVICE_UID);
 	else
@@ -242,8 +245,10 @@ static char *policy_write(const struct place *place, size_t *length)
 	if (place->recipe.filters)
 		filters_write(file, place);
 	else
-		fprintf(file, "  - name: all\n    service: bench\n    match: { protocol: tcp, "
-			      "remote_port: [ %d ] }\n    action: redirect\n", SERVER_PORT);
+		fprintf(file,
+			"  - name: all\n    service: bench\n    match: { protocol: tcp, "
+			"remote_port: [ %d ] }\n    action: redirect\n",
+			SERVER_PORT);
 	fclose(file);
 	return text;
 }
@@ -259,11 +264,11 @@ int place_attach(struct place *place, char *error, size_t size)
 
 	if (place->recipe.kind == PLACE_PLAIN || place->recipe.kind == PLACE_NFT)
 		return 0;
-	status = instance_create_private(place->cgroup, &place->instance, &message);
+	status = instance_create_private(place->cgroup, true, &place->instance, &message);
 	if (!status && place->recipe.kind != PLACE_NO_POLICY) {
 		text = policy_write(place, &length);
-		status = text ? policy_load_text("bench", text, length, &policy, &message) :
-				-ENOMEM;
+		status =
+			text ? policy_load_text("bench", text, length, &policy, &message) : -ENOMEM;
 		free(text);
 		if (!status)
 			status = instance_apply(place->instance, policy, &applied, &message);

@@ -18,7 +18,7 @@ static __always_inline int refuse(int error, __u32 counter, __u32 decision,
 				  const struct event_subject *subject)
 {
 	count(counter);
-	event_report(decision, 0, service, filter, subject);
+	event_report(decision, 0, service ? service->id : 0, filter ? filter->id : 0, subject);
 	bpf_set_retval(-error);
 	return REFUSE;
 }
@@ -123,7 +123,7 @@ static __always_inline int arbitrate(struct bpf_sock_addr *ctx, struct walk *wal
 				walk->presumed = service->id;
 				count(COUNT_NO_RECORDS);
 				service_count(service->id, DECISION_NO_RECORDS);
-				event_report(DECISION_NO_RECORDS, 0, service, 0, walk->to);
+				event_report(DECISION_NO_RECORDS, 0, service->id, 0, walk->to);
 			}
 		}
 	}

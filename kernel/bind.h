@@ -37,7 +37,7 @@ static __always_inline int bind_check(struct bpf_sock *sk)
 	subject.destination.family = AF_INET;
 	subject.destination.port = bpf_htons(sk->src_port);
 	count(COUNT_BIND_REFUSED);
-	event_report(DECISION_BIND_REFUSED, 0, service, 0, &subject);
+	event_report(DECISION_BIND_REFUSED, 0, service ? service->id : 0, 0, &subject);
 	bpf_set_retval(-EACCES);
 	return REFUSE;
 }

@@ -151,7 +151,7 @@ static __always_inline int connect_redirect(struct bpf_sock_addr *ctx, int v6)
 	remote_write(ctx, v6, &state->target);
 	count(COUNT_REDIRECTED);
 	service_count(service->id, DECISION_REDIRECT);
-	event_report(DECISION_REDIRECT, state->hop.flow, service, filter, &to);
+	event_report(DECISION_REDIRECT, state->hop.flow, service->id, filter->id, &to);
 	return ALLOW;
 }
 

@@ -308,7 +308,7 @@ static __always_inline int flow_begin(struct bpf_sock_addr *ctx, int v6, int con
 	flow_send(ctx, v6, flow, request->number);
 	count(COUNT_FLOWS);
 	service_count(service->id, DECISION_REDIRECT);
-	event_report(DECISION_REDIRECT, flow->hop.flow, service, filter, &request->to);
+	event_report(DECISION_REDIRECT, flow->hop.flow, service->id, filter->id, &request->to);
 	return ALLOW;
 }
 

@@ -34,30 +34,32 @@ static __always_inline void process_current(struct waybill_process *process)
 	bpf_get_current_comm(process->comm, sizeof(process->comm));
 }
 
-/* A function of its own, not inlined: it is called from many places. */
-static __attribute__((noinline)) void event_report(__u32 decision, __u64 flow,
-						   const struct policy_service *service,
-						   const struct policy_filter *filter,
-						   const struct event_subject *subject)
+/*
+ * A function of its own, and a global one: it is called from many places, and the verifier looks
+ * at it once. service and filter are ids, 0 for none.
+ */
+__attribute__((noinline)) int event_report(__u32 decision, __u64 flow, __u32 service, __u32 filter,
+					   const struct event_subject *subject)
 {
 	struct event *event;
 
 	if (!subject || !watched())
-		return;
+		return 0;
 	event = bpf_ringbuf_reserve(&events, sizeof(*event), 0);
 	if (!event) {
 		count(COUNT_EVENTS_LOST);
-		return;
+		return 0;
 	}
 	event->time = bpf_ktime_get_boot_ns();
 	event->flow = flow;
 	event->decision = decision;
 	event->hop_count = subject->hop_count;
-	event->service = service ? service->id : 0;
-	event->filter = filter ? filter->id : 0;
+	event->service = service;
+	event->filter = filter;
 	event->destination = subject->destination;
 	process_current(&event->client);
 	bpf_ringbuf_submit(event, 0);
+	return 1;
 }
 
 #endif

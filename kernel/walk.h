@@ -28,12 +28,12 @@ struct walk {
 	__u16 length;             /* of their parts */
 };
 
-static __always_inline void service_count(__u32 service, __u32 decision)
+__attribute__((noinline)) int service_count(__u32 service, __u32 decision)
 {
 	struct service_counters *counters = bpf_map_lookup_elem(&service_counters, &service);
 
 	if (!counters)
-		return;
+		return 0;
 	if (decision == DECISION_REDIRECT)
 		__sync_fetch_and_add(&counters->redirected, 1);
 	else if (decision == DECISION_DOWN_PASS)
@@ -42,6 +42,7 @@ static __always_inline void service_count(__u32 service, __u32 decision)
 		__sync_fetch_and_add(&counters->down_blocked, 1);
 	else if (decision == DECISION_NO_RECORDS)
 		__sync_fetch_and_add(&counters->no_records, 1);
+	return 1;
 }
 
 /*
@@ -113,13 +114,13 @@ static long walk_service(__u32 unused, struct walk *walk)
 		return 1;
 	walk->next = service->first_filter + service->filters;
 	if (walk->seen >> (filter->slot & 63) & 1) {
-		event_report(DECISION_SEEN, 0, service, filter, walk->to);
+		event_report(DECISION_SEEN, 0, service->id, filter->id, walk->to);
 		return 0;
 	}
 	switch (filter->action) {
 	case POLICY_PERMIT:
 		count(COUNT_PERMITTED);
-		event_report(DECISION_PERMIT, 0, service, filter, walk->to);
+		event_report(DECISION_PERMIT, 0, service->id, filter->id, walk->to);
 		return 0;
 	case POLICY_REDIRECT:
 		if (service_listens(walk, service, filter->slot)) {
@@ -127,7 +128,7 @@ static long walk_service(__u32 unused, struct walk *walk)
 		} else if (service->when_down == POLICY_DOWN_PASS) {
 			count(COUNT_DOWN_PASSED);
 			service_count(service->id, DECISION_DOWN_PASS);
-			event_report(DECISION_DOWN_PASS, 0, service, filter, walk->to);
+			event_report(DECISION_DOWN_PASS, 0, service->id, filter->id, walk->to);
 			return 0;
 		} else {
 			decision = DECISION_DOWN_BLOCK;

@@ -75,6 +75,8 @@ int attach_sockets(struct instance *instance, struct waybill_bpf *programs, cons
 	for (size_t i = 0; !error && i < sizeof(socket_links) / sizeof(*socket_links); i++) {
 		struct bpf_program *program = program_of_link(programs, socket_links[i]);
 
+		if (!bpf_program__autoload(program))
+			continue;
 		error = link_make(instance, bpf_program__fd(program),
 				  bpf_program__expected_attach_type(program), descriptor,
 				  socket_links[i], message);
@@ -133,6 +135,8 @@ static int attach_options_to(struct instance *instance, const int programs[OPTIO
 	if (descriptor < 0)
 		return fail(message, -errno, "%s: %s", path, strerror(errno));
 	for (size_t i = 0; !error && i < OPTION_LINKS; i++) {
+		if (programs[i] < 0)
+			continue;
 		snprintf(name, sizeof(name), "%s-%" PRIu64, option_links[i].name, cgroup);
 		error = link_make(instance, programs[i], option_links[i].type, descriptor, name,
 				  message);
@@ -151,6 +155,10 @@ int attach_options(struct instance *instance, const uint64_t *cgroups, size_t co
 	if (error)
 		return error;
 	for (size_t i = 0; i < OPTION_LINKS; i++) {
+		programs[i] = -1;
+		if (instance->programs && !bpf_program__autoload(program_of_link(
+						  instance->programs, option_links[i].name)))
+			continue;
 		programs[i] = option_program(instance, option_links[i].name);
 		if (programs[i] < 0 && !error)
 			error = fail(message, -errno,

@@ -358,7 +358,8 @@ int instance_down(const char *name, bool *found, struct message *message)
 	return error;
 }
 
-int instance_create_private(const char *cgroup, struct instance **out, struct message *message)
+int instance_create_private(const char *cgroup, bool datagrams, struct instance **out,
+			    struct message *message)
 {
 	char mount[PATH_MAX / 2], path[256], directory[PATH_MAX];
 	struct memory_place memory;
@@ -375,6 +376,7 @@ int instance_create_private(const char *cgroup, struct instance **out, struct me
 	instance = instance_new("private");
 	if (!instance)
 		return fail(message, -ENOMEM, "out of memory");
+	instance->without_datagrams = !datagrams;
 	memory_uncharged(&memory);
 	error = programs_load(instance, &instance->programs, message);
 	memory_charged(&memory);

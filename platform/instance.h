@@ -46,6 +46,7 @@ struct instance {
 	struct control control;
 	/* Of a private instance only: what holds its programs and links. */
 	struct waybill_bpf *programs;
+	bool without_datagrams;
 	int *links;
 	size_t link_count;
 };

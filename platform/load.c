@@ -49,6 +49,13 @@ static int quiet(enum libbpf_print_level level, const char *format, va_list argu
 	return 0;
 }
 
+/* The programs that are for datagrams alone. */
+static const char *const datagram_programs[] = {
+	"waybill_datagram4", "waybill_datagram6", "waybill_sendmsg4",
+	"waybill_sendmsg6",  "waybill_recvmsg4",  "waybill_recvmsg6",
+	"waybill_release",   "waybill_getflow",   "waybill_setflow",
+};
+
 /* Loads the programs; with the instance's maps if it has them, else its maps are theirs. */
 int programs_load(struct instance *instance, struct waybill_bpf **programs, struct message *message)
 {
@@ -60,6 +67,12 @@ int programs_load(struct instance *instance, struct waybill_bpf **programs, stru
 		libbpf_set_print(print);
 		return fail(message, -errno, "cannot open the eBPF object: %s", strerror(errno));
 	}
+	/* To have them verified takes more time than all else, where nobody needs them. */
+	if (instance->without_datagrams)
+		for (size_t i = 0; i < sizeof(datagram_programs) / sizeof(*datagram_programs); i++)
+			bpf_program__set_autoload(bpf_object__find_program_by_name(
+							  (*programs)->obj, datagram_programs[i]),
+						  false);
 	for (int i = 0; i < MAPS; i++) {
 		struct bpf_map *map =
 			bpf_object__find_map_by_name((*programs)->obj, instance_maps[i]);
