@@ -118,17 +118,40 @@ static void entry_origin(json_t *entry, const struct origin *origin)
 		entry_context(entry, origin);
 }
 
-/* A value that memory did not suffice for is missing from the line; the line is not. */
-void log_connection(struct relay *relay, struct connection *connection, const char *reason)
+static json_t *entry_begin(const struct relay *relay, const struct timespec *accepted,
+			   const char *protocol, const struct address *peer)
 {
-	const struct sniff *sniff = &connection->sniff;
 	json_t *entry = json_object();
-	char *line;
 
-	json_object_set_new(entry, "time", entry_time(&connection->accepted));
+	json_object_set_new(entry, "time", entry_time(accepted));
 	if (relay->options->service)
 		json_object_set_new(entry, "service", json_string(relay->options->service));
-	json_object_set_new(entry, "peer", entry_address(&connection->peer));
+	json_object_set_new(entry, "protocol", json_string(protocol));
+	json_object_set_new(entry, "peer", entry_address(peer));
+	return entry;
+}
+
+/* A value that memory did not suffice for is missing from the line; the line is not. */
+static void entry_end(struct relay *relay, json_t *entry, int64_t started, const char *reason)
+{
+	char *line;
+
+	json_object_set_new(entry, "duration_ms", json_integer(relay->now - started));
+	json_object_set_new(entry, "end", json_string(reason));
+	line = json_dumps(entry, JSON_COMPACT | JSON_PRESERVE_ORDER);
+	if (line)
+		log_write(&relay->log, line, strlen(line));
+	else
+		relay->log.lost++;
+	free(line);
+	json_decref(entry);
+}
+
+void log_connection(struct relay *relay, struct connection *connection, const char *reason)
+{
+	json_t *entry = entry_begin(relay, &connection->accepted, "tcp", &connection->peer);
+	const struct sniff *sniff = &connection->sniff;
+
 	if (connection->origin.records)
 		entry_origin(entry, &connection->origin);
 	else if (connection->destination.length)
@@ -139,14 +162,17 @@ void log_connection(struct relay *relay, struct connection *connection, const ch
 		json_object_set_new(entry, "http_host", json_string(sniff->name));
 	json_object_set_new(entry, "bytes_up", json_integer(connection->up.bytes));
 	json_object_set_new(entry, "bytes_down", json_integer(connection->down.bytes));
-	json_object_set_new(entry, "duration_ms", json_integer(relay->now - connection->started));
-	json_object_set_new(entry, "end", json_string(reason));
+	entry_end(relay, entry, connection->started, reason);
+}
 
-	line = json_dumps(entry, JSON_COMPACT | JSON_PRESERVE_ORDER);
-	if (line)
-		log_write(&relay->log, line, strlen(line));
-	else
-		relay->log.lost++;
-	free(line);
-	json_decref(entry);
+void log_flow(struct relay *relay, const struct datagram_flow *flow, const char *reason)
+{
+	json_t *entry = entry_begin(relay, &flow->accepted, "udp", &flow->peer);
+
+	entry_origin(entry, &flow->origin);
+	json_object_set_new(entry, "datagrams_up", json_integer(flow->up.datagrams));
+	json_object_set_new(entry, "datagrams_down", json_integer(flow->down.datagrams));
+	json_object_set_new(entry, "bytes_up", json_integer(flow->up.bytes));
+	json_object_set_new(entry, "bytes_down", json_integer(flow->down.bytes));
+	entry_end(relay, entry, flow->started, reason);
 }

@@ -13,6 +13,7 @@
 #define LOG_BUFFER_SIZE (256 * 1024)
 
 struct connection;
+struct datagram_flow;
 struct relay;
 
 enum log_kind {
@@ -45,7 +46,8 @@ void log_flush(struct log *log);
 /* Gives the reader a last second, says what was lost, and frees everything. */
 void log_close(struct log *log);
 
-/* The line of a connection that ends now: entry.c. */
+/* The line of a connection, or a flow of datagrams, that ends now: entry.c. */
 void log_connection(struct relay *relay, struct connection *connection, const char *reason);
+void log_flow(struct relay *relay, const struct datagram_flow *flow, const char *reason);
 
 #endif

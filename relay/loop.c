@@ -112,7 +112,8 @@ static int open_signals(struct relay *relay)
 /* As many connections as were asked for, or as there may be descriptors. */
 static size_t connections_that_fit(const struct relay_options *options)
 {
-	unsigned long long needed = 2ULL * options->connections_max + DESCRIPTORS_OTHER;
+	unsigned long long needed =
+		(options->datagrams ? 3ULL : 2ULL) * options->connections_max + DESCRIPTORS_OTHER;
 	struct rlimit limit;
 	size_t fit;
 
@@ -122,7 +123,9 @@ static size_t connections_that_fit(const struct relay_options *options)
 	setrlimit(RLIMIT_NOFILE, &limit);
 	if (limit.rlim_max >= needed)
 		return options->connections_max;
-	fit = limit.rlim_max > DESCRIPTORS_OTHER + 2 ? (limit.rlim_max - DESCRIPTORS_OTHER) / 2 : 1;
+	fit = limit.rlim_max > DESCRIPTORS_OTHER + 3 ?
+		      (limit.rlim_max - DESCRIPTORS_OTHER) / (options->datagrams ? 3 : 2) :
+		      1;
 	if (options->connections_max_given)
 		message("--max-connections %u needs %llu file descriptors and %llu are allowed: "
 			"%zu it is; raise the hard limit (ulimit -Hn, LimitNOFILE=)",
@@ -141,6 +144,10 @@ int relay_open(struct relay *relay, const struct relay_options *options)
 	TAILQ_INIT(&relay->flowing);
 	TAILQ_INIT(&relay->unfinished);
 	TAILQ_INIT(&relay->ended);
+	TAILQ_INIT(&relay->flows);
+	TAILQ_INIT(&relay->flows_ended);
+	for (size_t i = 0; i < FLOW_BUCKETS; i++)
+		TAILQ_INIT(&relay->flow_buckets[i]);
 	read_clock(relay);
 	relay->connections_max = connections_that_fit(options);
 
@@ -162,7 +169,8 @@ int relay_open(struct relay *relay, const struct relay_options *options)
 	relay->log_writable.ready = log_ready;
 	/* A plain file is always writable, and epoll refuses it. */
 	relay_watch(relay, relay->log.fd, EPOLLOUT | EPOLLET, &relay->log_writable);
-	return listeners_open(relay);
+	error = listeners_open(relay);
+	return error ? error : datagrams_open(relay);
 }
 
 static int64_t idle_deadline(const struct relay *relay, const struct connection *connection)
@@ -185,6 +193,7 @@ static void expire(struct relay *relay)
 	while (relay->options->idle_timeout && (connection = TAILQ_FIRST(&relay->flowing)) &&
 	       idle_deadline(relay, connection) <= relay->now)
 		connection_end(relay, connection, "idle");
+	datagrams_expire(relay);
 	if (relay->draining && relay->drain_until <= relay->now)
 		end_all(relay, "drained");
 	if (relay->draining && !relay->connection_count)
@@ -210,6 +219,8 @@ static int wait_time(const struct relay *relay)
 		earliest(&deadline, connect_deadline(relay, connecting));
 	if (flowing && relay->options->idle_timeout)
 		earliest(&deadline, idle_deadline(relay, flowing));
+	if (datagrams_deadline(relay) >= 0)
+		earliest(&deadline, datagrams_deadline(relay));
 	if (relay->draining)
 		earliest(&deadline, relay->drain_until);
 	if (relay->accept_after > relay->now)
@@ -266,6 +277,7 @@ int relay_run(struct relay *relay)
 		expire(relay);
 		listeners_update(relay);
 		free_ended(relay);
+		datagrams_free_ended(relay);
 	}
 	return 0;
 }
@@ -274,6 +286,7 @@ void relay_close(struct relay *relay)
 {
 	end_all(relay, "drained");
 	free_ended(relay);
+	datagrams_close(relay);
 	listeners_close(relay);
 	if (relay->signal_fd >= 0)
 		close(relay->signal_fd);

@@ -26,7 +26,8 @@
 const char *argp_program_version = "waybill-relay " WAYBILL_VERSION;
 
 enum option_key {
-	OPTION_NO_RECORDS = 256,
+	OPTION_DATAGRAMS = 256,
+	OPTION_NO_RECORDS,
 	OPTION_ALLOW_DIRECT,
 	OPTION_CONNECT_TIMEOUT,
 	OPTION_IDLE_TIMEOUT,
@@ -41,6 +42,11 @@ static const struct argp_option options[] = {
 	  "Accept connections here. :PORT alone means loopback only: 127.0.0.1 and [::1]. May be "
 	  "given more than once",
 	  1 },
+	{ "datagrams", OPTION_DATAGRAMS, 0, 0,
+	  "Receive redirected datagrams (UDP) too, at the same ports. They arrive at addresses of "
+	  "their own, so the port is bound on every address; what comes from other hosts is not "
+	  "received",
+	  1 },
 	{ "service", 's', "NAME", 0, "Label log lines with NAME", 1 },
 	{ "log", OPTION_LOG, "FILE", 0,
 	  "Append log lines to FILE, not standard output; SIGHUP opens it again", 1 },
@@ -52,11 +58,15 @@ static const struct argp_option options[] = {
 	{ "connect-timeout", OPTION_CONNECT_TIMEOUT, "SECONDS", 0,
 	  "Give up connecting onward after this long (30; 0: when the kernel does)", 3 },
 	{ "idle-timeout", OPTION_IDLE_TIMEOUT, "SECONDS", 0,
-	  "Reset connections on which nothing moved for this long (0: never)", 3 },
+	  "Reset connections on which nothing moved for this long (0: never). Flows of datagrams end "
+	  "then, and after 60 seconds if this is not given",
+	  3 },
 	{ "drain", OPTION_DRAIN, "SECONDS", 0,
 	  "When told to end, let connections finish for this long (30)", 3 },
 	{ "max-connections", OPTION_MAX_CONNECTIONS, "COUNT", 0,
-	  "Accept no more while this many are open (10000)", 3 },
+	  "Accept no more while this many are open (10000). So many flows of datagrams are open at "
+	  "most: another ends the one longest idle",
+	  3 },
 	{ "ready-fd", OPTION_READY_FD, "NUMBER", 0,
 	  "Write a newline to this file descriptor when listening, and close it", 4 },
 	{ 0 },
@@ -65,11 +75,12 @@ static const struct argp_option options[] = {
 static const char documentation[] =
 	"Forward the connections that Waybill redirects here to where they were going, with their "
 	"redirect records, and log one JSON line for each.\v"
-	"Connections that nobody redirected are reset. SIGTERM and SIGINT stop accepting and let "
+	"Connections that nobody redirected are reset, and such datagrams dropped. SIGTERM and SIGINT stop accepting and let "
 	"live connections finish; a second one ends them at once.\n\n"
 	"EXAMPLES:\n"
 	"  waybill-relay --listen :9001 --service audit\n"
 	"  sudo waybill run --through :9001 -- curl https://example.org/\n"
+	"  waybill-relay --listen :9001 --datagrams\n"
 	"  waybill-relay --listen 127.0.0.1:9001 --log relay.json --idle-timeout 600\n"
 	"  waybill-relay --listen 127.0.0.1:9001 --allow-direct 127.0.0.1:80\n\n"
 	"EXIT STATUS:\n"
@@ -150,6 +161,9 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
 		return 0;
 	case OPTION_LOG:
 		relay_options->log_path = argument;
+		return 0;
+	case OPTION_DATAGRAMS:
+		relay_options->datagrams = true;
 		return 0;
 	case OPTION_ALLOW_DIRECT:
 		if (address_parse(&relay_options->direct, argument) ||

@@ -21,22 +21,27 @@ static int copy(void **to, const void *bytes, size_t size)
 	return 0;
 }
 
-static int query(struct origin *origin, int accepted)
+/* flow 0: of the accepted socket itself. */
+static int query(struct origin *origin, int fd, uint32_t flow)
 {
+	struct sockaddr_storage *to = &origin->destination.storage;
+	socklen_t *length = &origin->destination.length;
 	unsigned char buffer[WAYBILL_RECORDS_MAX];
 	size_t size;
 	int error;
 
-	error = waybill_info_query(accepted, &origin->info);
+	error = flow ? waybill_flow_info_query(fd, flow, &origin->info) :
+		       waybill_info_query(fd, &origin->info);
 	if (error)
 		return error;
-	error = waybill_original_destination_query(accepted, &origin->destination.storage,
-						   &origin->destination.length);
+	error = flow ? waybill_flow_original_destination_query(fd, flow, to, length) :
+		       waybill_original_destination_query(fd, to, length);
 	if (error)
 		return error;
 
 	size = sizeof(buffer);
-	error = waybill_records_query(accepted, buffer, &size);
+	error = flow ? waybill_flow_records_query(fd, flow, buffer, &size) :
+		       waybill_records_query(fd, buffer, &size);
 	if (!error)
 		error = copy(&origin->records, buffer, size);
 	if (error)
@@ -45,7 +50,8 @@ static int query(struct origin *origin, int accepted)
 
 	/* EACCES: another service's filter attached one, and that is none of our business. */
 	size = sizeof(buffer);
-	error = waybill_context_query(accepted, buffer, &size);
+	error = flow ? waybill_flow_context_query(fd, flow, buffer, &size) :
+		       waybill_context_query(fd, buffer, &size);
 	if (error == -ENODATA || error == -EACCES)
 		return 0;
 	if (!error)
@@ -55,17 +61,22 @@ static int query(struct origin *origin, int accepted)
 	return error;
 }
 
-int origin_query(struct origin *origin, int accepted)
+int origin_query_flow(struct origin *origin, int fd, uint32_t flow)
 {
 	int error;
 
 	memset(origin, 0, sizeof(*origin));
-	error = query(origin, accepted);
+	error = query(origin, fd, flow);
 	if (error) {
 		origin_free(origin);
 		memset(origin, 0, sizeof(*origin));
 	}
 	return error;
+}
+
+int origin_query(struct origin *origin, int accepted)
+{
+	return origin_query_flow(origin, accepted, 0);
 }
 
 void origin_free(struct origin *origin)

@@ -7,6 +7,7 @@
 #define WAYBILL_RELAY_ORIGIN_H
 
 #include <stddef.h>
+#include <stdint.h>
 #include <waybill/abi.h>
 
 #include "address.h"
@@ -21,6 +22,9 @@ struct origin {
 
 /* 0, or an error of the library; then nothing is known, and there is nothing to free. */
 int origin_query(struct origin *origin, int accepted);
+
+/* The same of a flow of datagrams, on the socket that received one. */
+int origin_query_flow(struct origin *origin, int fd, uint32_t flow);
 
 void origin_free(struct origin *origin);
 

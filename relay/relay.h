@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * waybill-relay, the reference redirect service: a TCP proxy of one thread around one epoll.
+ * waybill-relay, the reference redirect service: a proxy of one thread around one epoll.
  *
  * main.c reads the options, loop.c turns the wheel, listen.c accepts, connection.c opens and ends
- * a connection, pump.c moves its bytes, origin.c asks Waybill about it, sniff.c reads names in
+ * a connection, pump.c moves its bytes, datagram.c does all of that for datagrams, origin.c asks Waybill about it, sniff.c reads names in
  * passing, log.c writes a line about it. Everything epoll reports is edge-triggered but listeners:
  * readiness is remembered in flags, so a full buffer costs no system call to stop and resume.
  */
@@ -47,7 +47,7 @@ struct relay_options {
 	const char *service, *log_path;
 	unsigned int connect_timeout, idle_timeout, drain_timeout; /* seconds; 0: never, at once */
 	unsigned int connections_max;
-	bool connections_max_given, no_records;
+	bool connections_max_given, no_records, datagrams;
 	int ready_fd; /* -1: none */
 };
 
@@ -56,6 +56,35 @@ struct listener {
 	int fd;
 	struct address address;
 };
+
+/* A socket on which datagrams are received: one for each port, of both families if it can be. */
+struct datagram_listener {
+	struct watch watch;
+	int fd;
+};
+
+struct datagram_count {
+	uint64_t datagrams, bytes;
+};
+
+/* A flow of datagrams, with an onward socket of its own. */
+struct datagram_flow {
+	struct watch watch;                /* of the onward socket */
+	TAILQ_ENTRY(datagram_flow) link;   /* in relay.flows, the one longest idle first */
+	TAILQ_ENTRY(datagram_flow) bucket; /* in relay.flow_buckets, by its number */
+	struct datagram_listener *listener;
+	uint32_t number;
+	int fd;
+	bool ended;
+	int64_t started, active;  /* milliseconds of relay.now */
+	struct timespec accepted; /* CLOCK_REALTIME */
+	struct address peer;      /* as the client's datagrams come, and replies go */
+	struct origin origin;
+	struct datagram_count up, down;
+};
+
+TAILQ_HEAD(flow_list, datagram_flow);
+#define FLOW_BUCKETS 4096
 
 /* One of the two sockets of a connection. Flags: what epoll said, and no call has denied since. */
 struct endpoint {
@@ -115,6 +144,12 @@ struct relay {
 	struct connection_list ended; /* freed after the turn: epoll may still report them in it */
 	size_t connection_count, connections_max;
 
+	struct datagram_listener datagram_listeners[RELAY_LISTENERS_MAX];
+	size_t datagram_listener_count;
+	struct flow_list flows, flow_buckets[FLOW_BUCKETS], flows_ended;
+	size_t flow_count;
+	uint64_t datagrams_dropped;
+
 	struct watch signals;
 	int signal_fd;
 	bool draining;
@@ -144,6 +179,16 @@ void connection_open(struct relay *relay, int fd, const struct address *peer);
 void connection_end(struct relay *relay, struct connection *connection, const char *reason);
 void connection_free(struct connection *connection);
 void connection_turn(struct relay *relay, struct connection *connection);
+
+/*
+ * datagram.c. Receives at the ports of the listeners that are open. A flow ends when it was idle,
+ * when another has its number, and with the relay.
+ */
+int datagrams_open(struct relay *relay);
+void datagrams_expire(struct relay *relay);
+int64_t datagrams_deadline(const struct relay *relay); /* of the next to expire, -1: none */
+void datagrams_free_ended(struct relay *relay);
+void datagrams_close(struct relay *relay);
 
 /* pump.c */
 enum pump_result { PUMP_IDLE, PUMP_UNFINISHED, PUMP_FAILED };

@@ -136,7 +136,7 @@ int main(void)
 	relay_start(&relay, -1,
 		    (const char *[]){ "--allow-direct", server.text, "--service", "audit", NULL });
 	names(&relay, &server);
-	relay_logged(&relay, "\"service\":\"audit\",\"peer\":\"127.0.0.1:", 2);
+	relay_logged(&relay, "\"service\":\"audit\",\"protocol\":\"tcp\",\"peer\":\"127.0.0.1:", 2);
 	CHECK(relay_stop(&relay, SIGTERM) == 0);
 	file_is_opened_again(&server);
 	nobody_reads(&server);
