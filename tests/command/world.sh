@@ -16,7 +16,7 @@ cgroup=/waybill-test-$name
 work=$(mktemp -d)
 chmod 755 "$work"
 started=
-mkdir "$mount$cgroup" "$mount$cgroup/app" "$mount$cgroup/a" "$mount$cgroup/b"
+mkdir "$mount$cgroup" "$mount$cgroup/app" "$mount$cgroup/a" "$mount$cgroup/b" "$mount$cgroup/c"
 
 end() {
 	result=$?
@@ -51,14 +51,41 @@ in_cgroup() {
 	sh -c 'echo $$ >"$0" && exec "$@"' "$mount$cgroup/$leaf/cgroup.procs" "$@"
 }
 
-# relay NAME PORT UID: a relay as that user in the cgroup NAME, logging to $work/NAME.log.
+# relay NAME PORT UID [OPTION]: a relay as that user in the cgroup NAME, logging to $work/NAME.log.
 relay() {
 	install -m 666 /dev/null "$work/$1.log"
 	in_cgroup "$1" setpriv --reuid "$3" --regid "$3" --clear-groups \
-		"$WAYBILL_RELAY" --listen ":$2" --service "$1" --log "$work/$1.log" 2>"$work/$1.err" &
+		"$WAYBILL_RELAY" --listen ":$2" --service "$1" --log "$work/$1.log" ${4:-} \
+		2>"$work/$1.err" &
 	started="$started $!"
 	wait_for "grep -q ']:$2' $work/$1.err"
 }
+
+# echoes ADDRESS: sends back what is sent to its UDP port 7777, with the address before it.
+echoes() {
+	python3 -c '
+import socket, sys
+family = socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET
+s = socket.socket(family, socket.SOCK_DGRAM)
+s.bind((sys.argv[1], 7777))
+while True:
+    data, peer = s.recvfrom(65536)
+    s.sendto(sys.argv[1].encode() + b"|" + data, peer)' "$1" &
+	started="$started $!"
+	wait_for "ss -Hlun 'sport = 7777' | grep -qF '$1'"
+}
+
+# Says hello to the UDP port 7777 of each ADDRESS, and prints what comes back, and from where.
+cat >"$work/hello" <<'PYTHON'
+import socket, sys
+for address in sys.argv[1:]:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    s = socket.socket(family, socket.SOCK_DGRAM)
+    s.settimeout(2)
+    s.sendto(b"hello", (address, 7777))
+    data, peer = s.recvfrom(100)
+    print(data.decode(), peer[0], peer[1])
+PYTHON
 
 # A web server on 127.66.0.1:8080 with a file "data".
 server() {
