@@ -30,7 +30,6 @@ wait_for "[ \$(wc -l <$work/a.log) -eq 2 ] && [ \$(wc -l <$work/b.log) -eq 2 ]"
 
 # Datagrams go through those that receive them.
 relay c 9003 64103 --datagrams
-relay_c=${started##* }
 echoes 127.66.0.2
 ip -6 address add fd66::2/128 dev lo
 echoes fd66::2
@@ -38,7 +37,8 @@ expect 0 "$WAYBILL" run --through :9003 -- python3 "$work/hello" 127.66.0.2 fd66
 printf '127.66.0.2|hello 127.66.0.2 7777\nfd66::2|hello fd66::2 7777\n' | cmp - "$work/out" ||
 	fail "$(cat "$work/out")"
 [ -z "$(ip -6 route show table local proto static)" ] || fail "a route is left"
-kill "$relay_c"
+# shellcheck disable=SC2046
+kill $(cat "$mount$cgroup/c/cgroup.procs")
 wait_for "[ \$(grep -c '\"protocol\":\"udp\"' $work/c.log) -eq 2 ]"
 expect 0 "$WAYBILL" run --through :9001 -- python3 "$work/hello" 127.66.0.2
 
