@@ -211,7 +211,7 @@ static int prepare(struct run *run)
 		error = apply_policy(run, &message);
 	if (error)
 		return complain("%s", message.text);
-	error = guardian_start(&run->guardian, &run->cgroup, getpid());
+	error = guardian_start(&run->guardian, &run->cgroup, takes_datagrams(run) ? getpid() : 0);
 	if (error)
 		return complain("cannot start the guardian: %s", strerror(-error));
 	/* Only now, so that the guardian ends it. */

@@ -57,12 +57,15 @@ static void __attribute__((noreturn))
 guard(const struct run_cgroup *cgroup, uint32_t owner, int leash)
 {
 	char byte;
+	int error;
 
 	stand_apart(cgroup);
 	while (read(leash, &byte, 1) < 0 && errno == EINTR)
 		;
-	instance_datagrams6_end(owner);
-	_exit(run_cgroup_end(cgroup->directory, -1) ? 1 : 0);
+	error = run_cgroup_end(cgroup->directory, -1);
+	if (owner)
+		instance_datagrams6_end(owner);
+	_exit(error ? 1 : 0);
 }
 
 int guardian_start(struct guardian *guardian, const struct run_cgroup *cgroup, uint32_t owner)

@@ -16,7 +16,7 @@ struct guardian {
 	int leash; /* it acts when this is closed, by us or by our death */
 };
 
-/* 0 or a negative errno. owner is that of the instance's IPv6 datagrams, to be ended too. */
+/* 0 or a negative errno. owner is that of the instance's IPv6 datagrams, to be ended too; or 0. */
 int guardian_start(struct guardian *guardian, const struct run_cgroup *cgroup, uint32_t owner);
 
 #endif

@@ -13,8 +13,8 @@ struct listener {
 	uint16_t port;    /* host byte order */
 	bool has4, has6;  /* asked for; and, once it is found, there */
 	uint8_t address4[4], address6[16];
-	bool datagrams;   /* the service receives them too */
-	uid_t user; /* who runs it */
+	bool datagrams; /* the service receives them too */
+	uid_t user;     /* who runs it */
 };
 
 /* Reads ADDRESS:PORT, [ADDRESS]:PORT or :PORT. -EINVAL with message. */

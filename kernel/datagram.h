@@ -52,6 +52,8 @@ static __always_inline void local_read(struct bpf_sock_addr *context, int v6, in
 		local->family = AF_INET6;
 }
 
+enum reply { REPLY_NOT, REPLY_OF_FLOW, REPLY_LATE };
+
 /* Whether a service sends this from the address of a flow, at its own port: to that flow's client. */
 static __attribute__((noinline)) int is_reply(struct bpf_sock_addr *ctx, const void *image,
 					      const struct policy_header *header, int v6,
@@ -64,19 +66,20 @@ static __attribute__((noinline)) int is_reply(struct bpf_sock_addr *ctx, const v
 	__u32 number, port;
 
 	if (!sk || !header)
-		return 0;
+		return REPLY_NOT;
 	local_read(ctx, v6, connecting, &local);
 	number = flow_of_address(&local);
 	if (!number)
-		return 0;
+		return REPLY_NOT;
 	port = sk->src_port;
 	cell = policy_hash_find(image, &header->endpoints, policy_endpoint_key(1, port));
 	if (!cell || !(services_of_udp(image, header, sk) >> (cell->value & 63) & 1))
-		return 0;
+		return REPLY_NOT;
 	flow = flow_get(number);
-	if (flow && flow->port == bpf_htons(port))
-		flow->used = bpf_ktime_get_boot_ns();
-	return 1;
+	if (!flow || flow->port != bpf_htons(port) || flow->state != FLOW_REDIRECTED)
+		return REPLY_LATE;
+	flow->used = bpf_ktime_get_boot_ns();
+	return REPLY_OF_FLOW;
 }
 
 /* Whether the service that a flow goes to is alive. Its flows end with it, as connections do. */
@@ -294,7 +297,7 @@ static __always_inline int flow_begin(struct bpf_sock_addr *ctx, int v6, int con
 				      service, filter, &request->to);
 	}
 	if (!flow_prepare(ctx, request) || !flow_settle(ctx, request, service, filter))
-		return refuse(ENOBUFS, COUNT_NO_MEMORY, DECISION_FULL, service, filter,
+		return refuse(ENOBUFS, COUNT_FLOW_FULL, DECISION_FULL, service, filter,
 			      &request->to);
 	if (connecting && request->own) {
 		flow_connect(request->own, request->number);
@@ -336,8 +339,12 @@ static __always_inline int datagram_send(struct bpf_sock_addr *ctx, int v6, int 
 	remote_read(ctx, v6, &request.to.destination);
 	remote_resolve(sk, &request.to.destination);
 	request.to.destination.scope_id = scope_of(ctx, &request.to.destination);
-	if (is_reply(ctx, request.walk.image, request.walk.header, v6, connecting))
+	number = is_reply(ctx, request.walk.image, request.walk.header, v6, connecting);
+	if (number == REPLY_OF_FLOW)
 		return ALLOW;
+	/* Nobody waits for it any more, and it must not go anywhere else. */
+	if (number == REPLY_LATE)
+		return refuse(ECONNREFUSED, COUNT_FLOW_LATE, DECISION_FLOW_LATE, 0, 0, &request.to);
 	if (own) {
 		request.own = own;
 		number = flow_find(own->socket, &request.to.destination);

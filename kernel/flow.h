@@ -174,7 +174,6 @@ static __attribute__((noinline)) __u32 flow_make(struct datagrams *own,
 	return number;
 full:
 	__sync_fetch_and_add(share, -1);
-	count(COUNT_FLOW_FULL);
 	return 0;
 }
 

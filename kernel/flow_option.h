@@ -104,8 +104,10 @@ static __always_inline int flow_peer_set(struct bpf_sockopt *ctx)
 		own.socket = flow->socket;
 		number = flow_make(&own, &address, flow->originator, flow->history);
 		made = number ? flow_get(number) : 0;
-		if (!made)
+		if (!made) {
+			count(COUNT_FLOW_FULL);
 			return sockopt_fail(ENOBUFS);
+		}
 		if (flow->history) {
 			history = bpf_map_lookup_elem(&flow_histories, &peer->flow);
 			copy = bpf_map_lookup_elem(&flow_histories, &number);

@@ -76,7 +76,6 @@ static __always_inline int flow_hand_over(struct datagram_flow *flow, __u32 uid)
 		flow_make_room();
 		if (__sync_fetch_and_add(to, 1) >= FLOW_SHARE) {
 			__sync_fetch_and_add(to, -1);
-			count(COUNT_FLOW_FULL);
 			return ENOBUFS;
 		}
 	}
@@ -171,6 +170,8 @@ static __always_inline int flow_option_set(struct bpf_sockopt *ctx)
 		return records_refuse(EACCES);
 	error = flow_records_set(ctx, &to, length - RECORDS_HEADER_SIZE - RECORDS_MAC_SIZE,
 				 header->hop_count);
+	if (error == ENOBUFS)
+		count(COUNT_FLOW_FULL);
 	if (error)
 		return error == EBADMSG ? records_refuse(error) : sockopt_fail(error);
 	count(COUNT_RECORDS_SET);

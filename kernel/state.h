@@ -182,6 +182,7 @@ enum counter {
 	COUNT_FLOWS,           /* flows of datagrams sent to a service */
 	COUNT_FLOW_FULL,       /* datagrams refused: the originator's user has his share of flows */
 	COUNT_FLOW_FOREIGN,    /* datagrams refused: sent to the address of another socket's flow */
+	COUNT_FLOW_LATE,       /* datagrams refused: a service's reply from a flow that has ended */
 	COUNTERS
 };
 
@@ -208,6 +209,7 @@ enum decision {
 	DECISION_SOURCE_ROUTE, /* the socket has a source route or a routing header */
 	DECISION_SEEN,         /* a filter matches, but its service is in the records */
 	DECISION_FLOW_FOREIGN, /* sent to the address of another socket's flow */
+	DECISION_FLOW_LATE,    /* a service's reply from a flow that has ended */
 };
 
 /* One decision, as monitor shows it. */

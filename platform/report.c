@@ -39,6 +39,7 @@ static const struct word counter_words[COUNTERS] = {
 			      "datagrams refused: the user has too many flows" },
 	[COUNT_FLOW_FOREIGN] = { "datagram_foreign",
 				 "datagrams refused: sent to the address of another's flow" },
+	[COUNT_FLOW_LATE] = { "datagram_late", "replies refused: their flow has ended" },
 	[COUNT_EVENTS_LOST] = { "events_lost", "events that the monitor was too slow for" },
 };
 
@@ -60,6 +61,7 @@ static const struct word decision_words[] = {
 				    "the socket has a source route or routing header: refused" },
 	[DECISION_FLOW_FOREIGN] = { "foreign-flow",
 				    "sent to the address of another socket's flow: refused" },
+	[DECISION_FLOW_LATE] = { "late-reply", "a reply from a flow that has ended: refused" },
 	[DECISION_SEEN] = { "seen", "the service has seen it already" },
 };
 

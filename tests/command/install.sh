@@ -10,7 +10,7 @@ cd "$source"
 make --no-print-directory install BUILD="$2" DESTDIR="$work" PREFIX=/opt/waybill >"$work/log" 2>&1 ||
 	{ cat "$work/log" >&2; exit 1; }
 root=$work/opt/waybill
-for file in bin/waybill bin/waybill-relay include/waybill/abi.h include/waybill/waybill.h \
+for file in bin/waybill bin/waybill-relay include/waybill/abi.h include/waybill/waybill.h include/waybill/winsock.h \
 	share/man/man1/waybill.1 share/man/man1/waybill-relay.1; do
 	[ -f "$root/$file" ] || { echo "$file is not installed" >&2; exit 1; }
 done
