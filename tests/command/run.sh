@@ -45,7 +45,7 @@ expect 0 "$WAYBILL" run --through :9001 -- python3 "$work/hello" 127.66.0.2
 # Killed: the command dies too, since nothing may go on past the services, and all is removed.
 "$WAYBILL" run --through :9001 -- sh -c "setsid sleep 4242 & sleep 4242" &
 run=$!
-wait_for "pgrep -f 'sleep 4242' >/dev/null"
+wait_for "pgrep -x -f 'sleep 4242' >/dev/null"
 kill -9 "$run"
 wait_for "! pgrep -x -f 'sleep 4242' >/dev/null"
 wait_for "[ ! -e $mount/waybill-run-$run ]"

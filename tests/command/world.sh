@@ -82,7 +82,10 @@ for address in sys.argv[1:]:
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     s = socket.socket(family, socket.SOCK_DGRAM)
     s.settimeout(2)
-    s.sendto(b"hello", (address, 7777))
+    try:
+        s.sendto(b"hello", (address, 7777))
+    except OSError as error:
+        sys.exit(f"{address}: {error}")
     data, peer = s.recvfrom(100)
     print(data.decode(), peer[0], peer[1])
 PYTHON
