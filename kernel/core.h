@@ -90,6 +90,8 @@ typedef struct {
 	struct net *net;
 } possible_net_t;
 
+struct sock;
+
 struct sock_common {
 	__u32 skc_daddr, skc_rcv_saddr;
 	__u16 skc_dport, skc_num;
@@ -99,8 +101,13 @@ struct sock_common {
 	struct in6_addr skc_v6_daddr, skc_v6_rcv_saddr;
 };
 
+struct socket {
+	struct sock *sk;
+};
+
 struct sock {
 	struct sock_common __sk_common;
+	struct socket *sk_socket;
 	kuid_t sk_uid;
 	struct sock_cgroup_data sk_cgrp_data;
 };
@@ -139,7 +146,10 @@ struct inet_sock {
 };
 
 struct tcp_sock;
-struct mptcp_sock;
+struct mptcp_sock {
+	struct sock *first; /* the subflow that it began with */
+};
+
 struct seq_file;
 
 struct bpf_iter_meta {
@@ -148,11 +158,9 @@ struct bpf_iter_meta {
 
 struct bpf_map;
 
-struct bpf_iter__bpf_sk_storage_map {
+struct bpf_iter__tcp {
 	struct bpf_iter_meta *meta;
-	struct bpf_map *map;
-	struct sock *sk;
-	void *value;
+	struct sock_common *sk_common;
 };
 #pragma clang attribute pop
 

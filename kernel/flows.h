@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * Live flows, read from the sockets themselves: for each accepted socket with a record, one
- * struct flow_entry and the parts of its history.
+ * Live flows, read from the sockets themselves: for each accepted socket of a network namespace that
+ * has a record, one struct flow_entry and the parts of its history.
  */
 #ifndef WAYBILL_KERNEL_FLOWS_H
 #define WAYBILL_KERNEL_FLOWS_H
@@ -32,20 +32,36 @@ static __always_inline void flow_addresses(struct sock *sk, struct flow_entry *e
 	entry->netns_inode = common->skc_net.net->ns.inum;
 }
 
-static __always_inline int flow_write(struct bpf_iter__bpf_sk_storage_map *ctx)
+static __always_inline int flow_write(struct bpf_iter__tcp *ctx)
 {
+	struct sock_common *common = ctx->sk_common;
 	struct seq_file *seq = ctx->meta->seq;
-	struct accepted *accepted = ctx->value;
 	struct flow_entry entry = {};
-	struct sock *sk = ctx->sk;
+	struct accepted *accepted;
+	struct sock *sk, *owner;
 	struct history *history;
+	struct socket *socket;
 	__u32 length;
 
-	if (!sk || !accepted)
+	if (!common)
+		return 0;
+	sk = (struct sock *)bpf_skc_to_tcp_sock(common);
+	if (!sk)
+		return 0;
+	/*
+	 * The record of an MPTCP connection is its parent's, which is the program's socket, as soon as
+	 * it has accepted it. It is shown once, with the addresses that it began with.
+	 */
+	socket = sk->sk_socket;
+	owner = socket ? socket->sk : sk;
+	if (!owner || (owner != sk && BPF_CORE_READ((struct mptcp_sock *)owner, first) != sk))
+		return 0;
+	accepted = bpf_sk_storage_get(&accepts, owner, 0, 0);
+	if (!accepted)
 		return 0;
 	entry.accepted = *accepted;
 	flow_addresses(sk, &entry);
-	history = accepted->history ? bpf_sk_storage_get(&histories, sk, 0, 0) : 0;
+	history = accepted->history ? bpf_sk_storage_get(&histories, owner, 0, 0) : 0;
 	if (history) {
 		length = history->length;
 		if (length > sizeof(history->parts))

@@ -131,8 +131,8 @@ int waybill_setflow(struct bpf_sockopt *ctx)
 	return flow_option_set(ctx);
 }
 
-SEC("iter/bpf_sk_storage_map")
-int waybill_flows(struct bpf_iter__bpf_sk_storage_map *ctx)
+SEC("iter/tcp")
+int waybill_flows(struct bpf_iter__tcp *ctx)
 {
 	return flow_write(ctx);
 }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * Live flows, from the kernel's own sockets: an iterator over the storage of accepted sockets
- * gives each record with its history, so what is shown is what is, and not a log of it. Flows of
- * datagrams, which have no accepted sockets, are in a table.
+ * Live flows, from the kernel's own sockets: an iterator over the TCP sockets of each network
+ * namespace gives the record of each accepted one with its history, so what is shown is what is, and
+ * not a log of it. Flows of datagrams, which have no accepted sockets, are in a table.
  */
 #include "instance.h"
 
@@ -17,13 +17,11 @@
 
 #include "waybill.skel.h"
 
-static int iterator_open(struct instance *instance, struct message *message)
+/* A link, from which an iterator can be made in each namespace. */
+static int link_open(struct instance *instance, struct message *message)
 {
-	union bpf_iter_link_info info = { .map.map_fd = instance->map[MAP_ACCEPTS] };
-	LIBBPF_OPTS(bpf_link_create_opts, options, .iter_info = &info,
-		    .iter_info_len = sizeof(info));
 	char path[PATH_MAX];
-	int program, link, iterator;
+	int program, link;
 
 	if (instance->programs) {
 		program = fcntl(bpf_program__fd(instance->programs->progs.waybill_flows),
@@ -34,15 +32,11 @@ static int iterator_open(struct instance *instance, struct message *message)
 	}
 	if (program < 0)
 		return fail(message, -errno, "the flows program: %s (waybill up)", strerror(errno));
-	link = bpf_link_create(program, 0, BPF_TRACE_ITER, &options);
+	link = bpf_link_create(program, 0, BPF_TRACE_ITER, NULL);
 	close(program);
 	if (link < 0)
 		return fail(message, link, "cannot read the flows: %s", strerror(-link));
-	iterator = bpf_iter_create(link);
-	close(link);
-	if (iterator < 0)
-		return fail(message, iterator, "cannot read the flows: %s", strerror(-iterator));
-	return iterator;
+	return link;
 }
 
 /* Everything the iterator gives, for free(). */
@@ -175,16 +169,23 @@ static int datagrams_each(struct instance *instance,
 	return error;
 }
 
-int instance_flows(struct instance *instance, int (*each)(void *data, const struct flow *flow),
-		   void *data, struct message *message)
+struct reading {
+	int link;
+	int (*each)(void *data, const struct flow *flow);
+	void *data;
+};
+
+/* The flows of the namespace that the calling thread is in. */
+static int connections_each(void *data, struct message *message)
 {
+	const struct reading *reading = data;
 	int iterator, error;
 	uint8_t *bytes;
 	size_t size;
 
-	iterator = iterator_open(instance, message);
+	iterator = bpf_iter_create(reading->link);
 	if (iterator < 0)
-		return iterator;
+		return fail(message, iterator, "cannot read the flows: %s", strerror(-iterator));
 	error = read_all(iterator, &bytes, &size, message);
 	close(iterator);
 	for (size_t at = 0; !error && at + sizeof(struct flow_entry) <= size;) {
@@ -195,8 +196,22 @@ int instance_flows(struct instance *instance, int (*each)(void *data, const stru
 		if (at > size)
 			break;
 		flow_fill(&flow, entry);
-		error = each(data, &flow);
+		error = reading->each(reading->data, &flow);
 	}
 	free(bytes);
+	return error;
+}
+
+int instance_flows(struct instance *instance, int (*each)(void *data, const struct flow *flow),
+		   void *data, struct message *message)
+{
+	struct reading reading = { .each = each, .data = data };
+	int error;
+
+	reading.link = link_open(instance, message);
+	if (reading.link < 0)
+		return reading.link;
+	error = netns_each(connections_each, &reading, message);
+	close(reading.link);
 	return error ? error : datagrams_each(instance, each, data);
 }

@@ -56,6 +56,13 @@ struct instance {
 int fail(struct message *message, int error, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 
+/*
+ * netns.c: calls function in every network namespace that a process is in or that is mounted, the
+ * caller's first. Stops at the first that returns other than 0.
+ */
+int netns_each(int (*function)(void *data, struct message *message), void *data,
+	       struct message *message);
+
 /* bpffs.c */
 int bpffs_mount(struct message *message);
 int bpffs_directory(const char *name, char *path, size_t size, struct message *message);
@@ -65,7 +72,7 @@ int bpffs_remove(const char *directory, bool *found, struct message *message);
 
 #define PROGRAMS_PINNED                                                                            \
 	{                                                                                          \
-		"get", "getflow", "set", "setflow", "flows"                                                              \
+		"get", "getflow", "set", "setflow", "flows"                                        \
 	} /* by others than links */
 
 /*

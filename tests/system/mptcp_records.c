@@ -40,18 +40,31 @@ static int service(void *data)
 	if (send(onward, line, count, 0) != count)
 		return 7;
 	count = recv(onward, line, sizeof(line), 0);
-	return send(accepted, line, count, 0) == count ? 0 : 8;
+	if (send(accepted, line, count, 0) != count)
+		return 8;
+	/* The client looks at the flows before it closes. */
+	return recv(accepted, line, sizeof(line), 0) ? 9 : 0;
 }
 
-static int client(void *data)
+static int hops_add(void *data, const struct flow *flow)
+{
+	*(int *)data += flow->hops;
+	return 0;
+}
+
+static int client(struct world *world)
 {
 	struct sockaddr_storage address;
 	socklen_t length = address_of(V4, SERVER_PORT, &address);
-	int descriptor = socket(AF_INET, SOCK_STREAM, IPPROTO_MPTCP);
+	int descriptor = socket(AF_INET, SOCK_STREAM, IPPROTO_MPTCP), hops = 0;
+	struct message message = {};
 
 	if (connect(descriptor, (void *)&address, length))
 		return 1;
 	echo_check(descriptor, "multipath\n");
+	/* Listed once, as the connection of TCP from the service to the next. */
+	EXPECT(!instance_flows(world->instance, hops_add, &hops, &message), "%s", message.text);
+	EXPECT(hops == 1 + 2, "%d", hops);
 	return 0;
 }
 
@@ -74,7 +87,7 @@ int main(void)
 	if (!child)
 		_exit(world_as(&world, "s0", 0, service, &ready[1]));
 	EXPECT(read(ready[0], &byte, 1) == 1);
-	EXPECT(!client(NULL));
+	EXPECT(!client(&world));
 	expect_count("server", &SERVER_SEEN(&world)->accepted, 1);
 	expect_count("service b", &world.seen[1].accepted, 1);
 	EXPECT(world.seen[1].info.hop_count == 2, "%u hops", world.seen[1].info.hop_count);

@@ -75,6 +75,25 @@ static void dial_directly(void)
 	expect_count("direct", &world.seen[1].direct, 1);
 }
 
+/* Of the connections to service a. */
+static int port_add(void *data, const struct flow *flow)
+{
+	int port = ntohs(flow->hop[0]->destination.port);
+
+	*(int *)data += port < 8090 ? port : 0;
+	return 0;
+}
+
+/* The flows of both namespaces are listed, in whichever of them is asked. */
+static void list(void)
+{
+	struct message message = {};
+	int ports = 0;
+
+	EXPECT(!instance_flows(world.instance, port_add, &ports, &message), "%s", message.text);
+	EXPECT(ports == 8081 + 8083, "%d", ports);
+}
+
 int main(void)
 {
 	struct sockaddr_in address = { .sin_family = AF_INET, .sin_port = htons(SERVICE_PORT(0)) };
@@ -117,6 +136,7 @@ int main(void)
 		EXPECT(dial(8083) >= 0);
 		expect_count("accepted", &world.seen[0].accepted, 1);
 		EXPECT(ntohs(world.seen[0].info.original_destination.port) == 8083);
+		list();
 		world_service(&world, 1, SERVICE_RECORDS);
 		dial_directly();
 		kill(world.service[0], SIGKILL);
