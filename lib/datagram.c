@@ -9,6 +9,7 @@
 #include <waybill/waybill.h>
 
 #include "control.h"
+#include "flow.h"
 #include "option.h"
 
 /* Room for what the kernel tells with a datagram: addresses, times, counts. */
@@ -16,8 +17,7 @@
 
 #define BATCH 16
 
-/* The flow to which the datagram belongs, by the address that it was sent to; 0: none. */
-static uint32_t flow_of_message(const struct msghdr *message)
+uint32_t flow_of_message(const struct msghdr *message)
 {
 	struct sockaddr_in6 six = { .sin6_family = AF_INET6 };
 	struct sockaddr_in four = { .sin_family = AF_INET };

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <waybill/waybill.h>
 
+#include "flow.h"
 #include "option.h"
 
 static const __u8 prefix6[8] = WAYBILL_FLOW_PREFIX6;
@@ -118,22 +119,26 @@ static int set_on(int fd, int level, int option)
 	return setsockopt(fd, level, option, &one, sizeof(one)) ? -errno : 0;
 }
 
-int waybill_bind_datagrams(int fd, uint16_t port)
+/* Where it is bound; and -EINVAL for a socket that cannot receive flows. */
+static int bound_at(int fd, struct sockaddr_storage *bound)
 {
-	struct sockaddr_in6 six = { .sin6_family = AF_INET6, .sin6_port = htons(port) };
-	struct sockaddr_in four = { .sin_family = AF_INET, .sin_port = htons(port) };
-	struct sockaddr_storage bound;
-	socklen_t size = sizeof(bound);
-	int type, result;
+	socklen_t size = sizeof(*bound);
+	int type;
 
 	if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &(socklen_t){ sizeof(type) }))
 		return -errno;
-	if (getsockname(fd, (struct sockaddr *)&bound, &size))
+	if (getsockname(fd, (struct sockaddr *)bound, &size))
 		return -errno;
-	if (type != SOCK_DGRAM || (bound.ss_family != AF_INET && bound.ss_family != AF_INET6) ||
-	    ((struct sockaddr_in *)&bound)->sin_port)
+	if (type != SOCK_DGRAM || (bound->ss_family != AF_INET && bound->ss_family != AF_INET6))
 		return -EINVAL;
-	result = filter_attach(fd);
+	return 0;
+}
+
+int flow_tell(int fd)
+{
+	struct sockaddr_storage bound;
+	int result = bound_at(fd, &bound);
+
 	if (!result)
 		result = set_on(fd, IPPROTO_IP, IP_PKTINFO);
 	if (!result && bound.ss_family == AF_INET6) {
@@ -142,6 +147,37 @@ int waybill_bind_datagrams(int fd, uint16_t port)
 		if (!result)
 			result = set_on(fd, IPPROTO_IPV6, IPV6_FREEBIND);
 	}
+	return result;
+}
+
+int flow_bound_filter(int fd)
+{
+	struct sockaddr_storage bound;
+	const struct sockaddr_in *four = (const void *)&bound;
+	const struct sockaddr_in6 *six = (const void *)&bound;
+	int result = bound_at(fd, &bound);
+
+	if (result || !four->sin_port)
+		return result;
+	if (bound.ss_family == AF_INET ? four->sin_addr.s_addr != htonl(INADDR_ANY) :
+					 !IN6_IS_ADDR_UNSPECIFIED(&six->sin6_addr))
+		return 0;
+	return filter_attach(fd);
+}
+
+int waybill_bind_datagrams(int fd, uint16_t port)
+{
+	struct sockaddr_in6 six = { .sin6_family = AF_INET6, .sin6_port = htons(port) };
+	struct sockaddr_in four = { .sin_family = AF_INET, .sin_port = htons(port) };
+	struct sockaddr_storage bound;
+	int result = bound_at(fd, &bound);
+
+	if (!result && ((struct sockaddr_in *)&bound)->sin_port)
+		result = -EINVAL;
+	if (!result)
+		result = filter_attach(fd);
+	if (!result)
+		result = flow_tell(fd);
 	if (result)
 		return result;
 	if (bound.ss_family == AF_INET)

@@ -7,6 +7,7 @@
 
 #include "records_tools.h"
 
+#define WAYBILL_WINSOCK_NO_POSIX_NAMES
 #include <waybill/winsock.h>
 
 #define RECORDS SIO_QUERY_WFP_CONNECTION_REDIRECT_RECORDS

@@ -1,0 +1,269 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/*
+ * What is known of a SOCKET beside its descriptor, in a table by descriptor. A descriptor can be
+ * closed and given out again behind our back, by close(2): the inode tells.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "winsock.h"
+
+static struct winsocket **sockets;
+static size_t socket_count;
+static uint32_t last_id;
+static pthread_cond_t unused = PTHREAD_COND_INITIALIZER;
+
+int socket_descriptor(SOCKET s)
+{
+	return s > INT32_MAX ? -1 : (int)s;
+}
+
+bool socket_tells_flows(SOCKET s)
+{
+	bool tells;
+
+	pthread_mutex_lock(&winsock_lock);
+	tells = s < socket_count && sockets[s] && sockets[s]->wishes.flows;
+	pthread_mutex_unlock(&winsock_lock);
+	return tells;
+}
+
+void socket_release(struct winsocket *socket)
+{
+	if (!--socket->references)
+		free(socket);
+}
+
+void socket_unuse(struct winsocket *socket)
+{
+	if (!--socket->uses && socket->closing)
+		pthread_cond_broadcast(&unused);
+}
+
+/* From here on the descriptor stands for nothing, or for something new. */
+static void forget(int fd)
+{
+	struct winsocket *socket = sockets[fd];
+
+	sockets[fd] = NULL;
+	socket_release(socket);
+}
+
+static bool sockets_grow(int fd)
+{
+	size_t count = socket_count ? socket_count : 64, i;
+	struct winsocket **larger;
+
+	while (count <= (size_t)fd)
+		count *= 2;
+	if (count == socket_count)
+		return true;
+	larger = reallocarray(sockets, count, sizeof(struct winsocket *));
+	if (!larger)
+		return false;
+	for (i = socket_count; i < count; i++)
+		larger[i] = NULL;
+	sockets = larger;
+	socket_count = count;
+	return true;
+}
+
+static struct winsocket *socket_new(int fd, uint64_t inode)
+{
+	struct winsocket *socket = sockets_grow(fd) ? calloc(1, sizeof(*socket)) : NULL;
+	int type = 0, i;
+
+	if (!socket)
+		return NULL;
+	getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &(socklen_t){ sizeof(type) });
+	socket->fd = fd;
+	socket->inode = inode;
+	socket->id = ++last_id;
+	socket->references = 1;
+	socket->datagram = type == SOCK_DGRAM;
+	for (i = 0; i < DIRECTIONS; i++)
+		TAILQ_INIT(&socket->queues[i].operations);
+	sockets[fd] = socket;
+	return socket;
+}
+
+/* NULL: *error says why. Under the lock. */
+static struct winsocket *socket_at(SOCKET s, int *error)
+{
+	struct winsocket *socket;
+	struct stat status;
+	int fd = socket_descriptor(s);
+
+	*error = WSAENOTSOCK;
+	if (fd < 0 || fstat(fd, &status) || !S_ISSOCK(status.st_mode))
+		return NULL;
+	socket = (size_t)fd < socket_count ? sockets[fd] : NULL;
+	if (socket && socket->closing)
+		return NULL;
+	if (socket && socket->inode != status.st_ino) {
+		socket->closing = true;
+		operations_cancel(socket, NULL);
+		forget(fd);
+		socket = NULL;
+	}
+	if (!socket)
+		socket = socket_new(fd, status.st_ino);
+	*error = socket ? 0 : WSAENOBUFS;
+	return socket;
+}
+
+struct winsocket *socket_enter(SOCKET s, int *error)
+{
+	struct winsocket *socket;
+
+	pthread_mutex_lock(&winsock_lock);
+	socket = socket_at(s, error);
+	if (socket) {
+		socket->references++;
+		socket->uses++;
+	}
+	pthread_mutex_unlock(&winsock_lock);
+	return socket;
+}
+
+void socket_leave(struct winsocket *socket)
+{
+	pthread_mutex_lock(&winsock_lock);
+	socket_unuse(socket);
+	socket_release(socket);
+	pthread_mutex_unlock(&winsock_lock);
+}
+
+struct winsocket *socket_find(int fd, uint32_t id)
+{
+	struct winsocket *socket = (size_t)fd < socket_count ? sockets[fd] : NULL;
+
+	return socket && socket->id == id && !socket->closing ? socket : NULL;
+}
+
+SOCKET socket_adopt(int fd, bool overlapped)
+{
+	struct winsocket *socket;
+	int error;
+
+	if (fd < 0) {
+		winsock_result(winsock_error(errno));
+		return INVALID_SOCKET;
+	}
+	/* A socket that nothing is known of is not overlapped. */
+	if (!overlapped)
+		return (SOCKET)fd;
+	socket = socket_enter((SOCKET)fd, &error);
+	if (!socket) {
+		close(fd);
+		winsock_result(error);
+		return INVALID_SOCKET;
+	}
+	pthread_mutex_lock(&winsock_lock);
+	socket->overlapped = true;
+	pthread_mutex_unlock(&winsock_lock);
+	socket_leave(socket);
+	return (SOCKET)fd;
+}
+
+SOCKET WSAAPI WSASocketW(int af, int type, int protocol, LPWSAPROTOCOL_INFOW lpProtocolInfo,
+			 GROUP g, DWORD dwFlags)
+{
+	if (lpProtocolInfo) {
+		winsock_result(WSAEINVAL);
+		return INVALID_SOCKET;
+	}
+	return socket_adopt(socket(af, type | SOCK_CLOEXEC, protocol),
+			    dwFlags & WSA_FLAG_OVERLAPPED);
+}
+
+SOCKET WSAAPI WSASocketA(int af, int type, int protocol, LPWSAPROTOCOL_INFOA lpProtocolInfo,
+			 GROUP g, DWORD dwFlags)
+{
+	return WSASocketW(af, type, protocol, (LPWSAPROTOCOL_INFOW)lpProtocolInfo, g, dwFlags);
+}
+
+SOCKET winsock_socket(int af, int type, int protocol)
+{
+	return WSASocketW(af, type, protocol, NULL, 0, WSA_FLAG_OVERLAPPED);
+}
+
+/* An accepted socket is as its listener: overlapped or not, nonblocking or not. */
+SOCKET winsock_accept(SOCKET s, struct sockaddr *addr, int *addrlen)
+{
+	socklen_t length = addr && addrlen ? (socklen_t)*addrlen : 0;
+	struct winsocket *listener;
+	bool overlapped;
+	int fd, flags, error;
+
+	listener = socket_enter(s, &error);
+	if (!listener) {
+		winsock_result(error);
+		return INVALID_SOCKET;
+	}
+	overlapped = listener->overlapped;
+	socket_leave(listener);
+	flags = fcntl((int)s, F_GETFL);
+	fd = accept4((int)s, addrlen ? addr : NULL, addrlen ? &length : NULL,
+		     SOCK_CLOEXEC | (flags & O_NONBLOCK ? SOCK_NONBLOCK : 0));
+	if (fd >= 0 && addr && addrlen)
+		*addrlen = (int)length;
+	return socket_adopt(fd, overlapped);
+}
+
+int WSAAPI closesocket(SOCKET s)
+{
+	struct winsocket *socket;
+	int error;
+
+	pthread_mutex_lock(&winsock_lock);
+	socket = socket_at(s, &error);
+	if (!socket) {
+		pthread_mutex_unlock(&winsock_lock);
+		return winsock_result(error);
+	}
+	socket->closing = true;
+	operations_cancel(socket, NULL);
+	while (socket->uses)
+		pthread_cond_wait(&unused, &winsock_lock);
+	ready_forget(socket);
+	/* What close(2) says is of no use: the descriptor is gone. */
+	close(socket->fd);
+	forget(socket->fd);
+	pthread_mutex_unlock(&winsock_lock);
+	return 0;
+}
+
+/*
+ * What each thread received last, for its last few sockets. One that has to give way loses the
+ * exact answer, and gets that of any thread.
+ */
+#define THREAD_SOCKETS 16
+static __thread struct {
+	uint32_t id, flow;
+} received[THREAD_SOCKETS];
+
+int64_t socket_thread_flow(uint32_t id)
+{
+	uint32_t at = id % THREAD_SOCKETS;
+
+	return received[at].id == id ? (int64_t)received[at].flow : -1;
+}
+
+void socket_thread_flow_set(uint32_t id, uint32_t flow)
+{
+	uint32_t at = id % THREAD_SOCKETS;
+
+	received[at].id = id;
+	received[at].flow = flow;
+}
+
+void socket_received(struct winsocket *socket, uint32_t flow)
+{
+	if (flow)
+		socket->flow = flow;
+	operations_try(socket, QUERY);
+}
