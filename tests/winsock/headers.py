@@ -8,12 +8,13 @@ import sys
 
 source, include, native = sys.argv[1:4]
 windows = "x86_64-w64-mingw32-gcc"
-# mingw-w64 has no fwpmu.h codes of these; their values are those of Microsoft's reference.
+# mingw-w64 has none of these; their values are those of Microsoft's reference.
 KNOWN = {
     "value_SIO_QUERY_WFP_CONNECTION_REDIRECT_RECORDS": 0x980000DC,
     "value_SIO_QUERY_WFP_CONNECTION_REDIRECT_CONTEXT": 0x980000DD,
     "value_SIO_SET_WFP_CONNECTION_REDIRECT_RECORDS": 0x980000DE,
     "value_FWP_E_NOT_FOUND": 0xFFFFFFFF80320008,
+    "value_SO_ORIGINAL_DST": 0x300F,
 }
 
 
@@ -26,6 +27,9 @@ def numbers(compiler, *options):
         r"^((?:value|size|offset|width)_\w+):\n\s*\.(quad|zero|space)\s+(-?\d+)", assembly, re.M
     ):
         found[name] = int(value) % 2**64 if kind == "quad" else 0
+    for name, body in re.findall(r"^guid_(\w+):\n((?:\s*\.(?:long|value|word|byte)\s+-?\d+\n)+)", assembly, re.M):
+        for part, (kind, value) in enumerate(re.findall(r"\.(\w+)\s+(-?\d+)", body)):
+            found[f"guid_{name}_{part}"] = int(value) % 2 ** {"long": 32, "byte": 8}.get(kind, 16)
     return found
 
 
@@ -34,7 +38,7 @@ if not shutil.which(windows):
     sys.exit(77)
 ours = numbers(native, "-I", include)
 theirs = numbers(windows)
-assert len(ours) > 90, f"only {len(ours)} numbers were found"
+assert len(ours) > 240, f"only {len(ours)} numbers were found"
 bad = 0
 for name, value in ours.items():
     wanted = theirs.get(name, KNOWN.get(name))

@@ -4,9 +4,15 @@
  * with the headers of Windows, the two have to be equal. headers.py compares them.
  */
 #ifdef _WIN32
+#define _WIN32_WINNT 0x0602
 #include <winsock2.h>
+#include <ws2tcpip.h>
 #include <mswsock.h>
 #include <ws2spi.h>
+#include <windows.h>
+#ifndef STATUS_PENDING
+#include <ntstatus.h>
+#endif
 #else
 #include <waybill/winsock.h>
 #endif
@@ -30,6 +36,33 @@ VALUE(IOC_INOUT)
 VALUE(IOC_WS2)
 VALUE(IOC_VENDOR)
 VALUE(SIO_FLUSH)
+VALUE(SIO_GET_EXTENSION_FUNCTION_POINTER)
+VALUE(FIONBIO)
+VALUE(FIONREAD)
+VALUE(INFINITE)
+VALUE(STATUS_PENDING)
+VALUE(WSA_FLAG_OVERLAPPED)
+VALUE(SD_RECEIVE)
+VALUE(SD_SEND)
+VALUE(SD_BOTH)
+VALUE(WAIT_OBJECT_0)
+VALUE(WAIT_IO_COMPLETION)
+VALUE(WAIT_TIMEOUT)
+VALUE(WAIT_FAILED)
+VALUE(MAXIMUM_WAIT_OBJECTS)
+VALUE(WSA_MAXIMUM_WAIT_EVENTS)
+VALUE(WSA_WAIT_EVENT_0)
+VALUE(WSA_WAIT_IO_COMPLETION)
+VALUE(WSA_WAIT_TIMEOUT)
+VALUE(WSA_WAIT_FAILED)
+VALUE(WSA_INFINITE)
+VALUE(IP_WFP_REDIRECT_RECORDS)
+VALUE(IP_WFP_REDIRECT_CONTEXT)
+VALUE(IPV6_WFP_REDIRECT_RECORDS)
+VALUE(IPV6_WFP_REDIRECT_CONTEXT)
+#ifdef SO_ORIGINAL_DST
+VALUE(SO_ORIGINAL_DST)
+#endif
 #ifdef SIO_QUERY_WFP_CONNECTION_REDIRECT_RECORDS
 VALUE(SIO_QUERY_WFP_CONNECTION_REDIRECT_RECORDS)
 #endif
@@ -40,6 +73,7 @@ VALUE(SIO_QUERY_WFP_CONNECTION_REDIRECT_CONTEXT)
 VALUE(SIO_SET_WFP_CONNECTION_REDIRECT_RECORDS)
 #endif
 VALUE(ERROR_INSUFFICIENT_BUFFER)
+VALUE(ERROR_NOT_FOUND)
 VALUE(WSA_INVALID_HANDLE)
 VALUE(WSA_NOT_ENOUGH_MEMORY)
 VALUE(WSA_INVALID_PARAMETER)
@@ -58,7 +92,10 @@ VALUE(WSAEALREADY)
 VALUE(WSAENOTSOCK)
 VALUE(WSAEDESTADDRREQ)
 VALUE(WSAEMSGSIZE)
+VALUE(WSAEPROTOTYPE)
 VALUE(WSAENOPROTOOPT)
+VALUE(WSAEPROTONOSUPPORT)
+VALUE(WSAESOCKTNOSUPPORT)
 VALUE(WSAEOPNOTSUPP)
 VALUE(WSAEAFNOSUPPORT)
 VALUE(WSAEADDRINUSE)
@@ -70,8 +107,10 @@ VALUE(WSAECONNRESET)
 VALUE(WSAENOBUFS)
 VALUE(WSAEISCONN)
 VALUE(WSAENOTCONN)
+VALUE(WSAESHUTDOWN)
 VALUE(WSAETIMEDOUT)
 VALUE(WSAECONNREFUSED)
+VALUE(WSAELOOP)
 VALUE(WSAEHOSTUNREACH)
 VALUE(WSAVERNOTSUPPORTED)
 VALUE(WSANOTINITIALISED)
@@ -114,6 +153,64 @@ FIELD(WSAOVERLAPPED, Pointer)
 FIELD(WSAOVERLAPPED, hEvent)
 FIELD(WSATHREADID, ThreadHandle)
 FIELD(WSATHREADID, Reserved)
+SIZE(UCHAR)
+SIZE(USHORT)
+SIZE(SHORT)
+SIZE(LONG)
+SIZE(ULONGLONG)
+SIZE(LONGLONG)
+SIZE(GUID)
+FIELD(GUID, Data1)
+FIELD(GUID, Data2)
+FIELD(GUID, Data3)
+FIELD(GUID, Data4)
+SIZE(WSABUF)
+FIELD(WSABUF, len)
+FIELD(WSABUF, buf)
+SIZE(WSAMSG)
+FIELD(WSAMSG, name)
+FIELD(WSAMSG, namelen)
+FIELD(WSAMSG, lpBuffers)
+FIELD(WSAMSG, dwBufferCount)
+FIELD(WSAMSG, Control)
+FIELD(WSAMSG, dwFlags)
+SIZE(WSACMSGHDR)
+FIELD(WSACMSGHDR, cmsg_len)
+FIELD(WSACMSGHDR, cmsg_level)
+FIELD(WSACMSGHDR, cmsg_type)
+SIZE(IN_PKTINFO)
+FIELD(IN_PKTINFO, ipi_addr)
+FIELD(IN_PKTINFO, ipi_ifindex)
+SIZE(IN6_PKTINFO)
+FIELD(IN6_PKTINFO, ipi6_addr)
+FIELD(IN6_PKTINFO, ipi6_ifindex)
+SIZE(LPFN_WSARECVMSG)
+SIZE(LPFN_WSASENDMSG)
+SIZE(GROUP)
+/* The macros of control messages, at every length that aligns otherwise. */
+#define CMSG(n)                                                                                    \
+	const unsigned long long value_cmsg_len_##n = WSA_CMSG_LEN(n);                             \
+	const unsigned long long value_cmsg_space_##n = WSA_CMSG_SPACE(n);                         \
+	const unsigned long long value_cmsg_align_##n = WSA_CMSGHDR_ALIGN(n);                      \
+	const unsigned long long value_cmsg_data_align_##n = WSA_CMSGDATA_ALIGN(n);
+CMSG(0)
+CMSG(1)
+CMSG(4)
+CMSG(7)
+CMSG(8)
+CMSG(9)
+CMSG(20)
+CMSG(160)
+const unsigned long long value_cmsg_data =
+	WSA_CMSG_DATA((WSACMSGHDR *)0) - (unsigned char *)0;
+/* Ids, in two halves each. */
+#define HALVES(name, id)                                                                           \
+	const union {                                                                              \
+		GUID guid;                                                                         \
+		unsigned long long half[2];                                                        \
+	} guid_##name = { id };
+HALVES(receive, WSAID_WSARECVMSG)
+HALVES(send, WSAID_WSASENDMSG)
 const unsigned long long value_signed_DWORD = (DWORD)-1 > 0;
 const unsigned long long value_signed_SOCKET = (SOCKET)-1 > 0;
 const unsigned long long value_makeword = MAKEWORD(2, 1);
