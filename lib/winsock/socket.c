@@ -144,40 +144,38 @@ struct winsocket *socket_find(int fd, uint32_t id)
 	return socket && socket->id == id && !socket->closing ? socket : NULL;
 }
 
-SOCKET socket_adopt(int fd, bool overlapped)
+/* fd is what a call gave, with errno. Under the lock. */
+static SOCKET socket_adopt(int fd, bool overlapped, int *error)
 {
 	struct winsocket *socket;
-	int error;
 
-	if (fd < 0) {
-		winsock_result(winsock_error(errno));
-		return INVALID_SOCKET;
-	}
+	*error = fd < 0 ? winsock_error(errno) : 0;
 	/* A socket that nothing is known of is not overlapped. */
-	if (!overlapped)
-		return (SOCKET)fd;
-	socket = socket_enter((SOCKET)fd, &error);
+	if (*error || !overlapped)
+		return *error ? INVALID_SOCKET : (SOCKET)fd;
+	socket = socket_at((SOCKET)fd, error);
 	if (!socket) {
 		close(fd);
-		winsock_result(error);
 		return INVALID_SOCKET;
 	}
-	pthread_mutex_lock(&winsock_lock);
 	socket->overlapped = true;
-	pthread_mutex_unlock(&winsock_lock);
-	socket_leave(socket);
 	return (SOCKET)fd;
 }
 
 SOCKET WSAAPI WSASocketW(int af, int type, int protocol, LPWSAPROTOCOL_INFOW lpProtocolInfo,
 			 GROUP g, DWORD dwFlags)
 {
-	if (lpProtocolInfo) {
-		winsock_result(WSAEINVAL);
-		return INVALID_SOCKET;
-	}
-	return socket_adopt(socket(af, type | SOCK_CLOEXEC, protocol),
-			    dwFlags & WSA_FLAG_OVERLAPPED);
+	SOCKET s = INVALID_SOCKET;
+	int error = WSAEINVAL;
+
+	/* Under the lock: nobody who still has an old number sees the new socket half made. */
+	pthread_mutex_lock(&winsock_lock);
+	if (!lpProtocolInfo)
+		s = socket_adopt(socket(af, type | SOCK_CLOEXEC, protocol),
+				 dwFlags & WSA_FLAG_OVERLAPPED, &error);
+	pthread_mutex_unlock(&winsock_lock);
+	winsock_result(error);
+	return s;
 }
 
 SOCKET WSAAPI WSASocketA(int af, int type, int protocol, LPWSAPROTOCOL_INFOA lpProtocolInfo,
@@ -196,6 +194,7 @@ SOCKET winsock_accept(SOCKET s, struct sockaddr *addr, int *addrlen)
 {
 	socklen_t length = addr && addrlen ? (socklen_t)*addrlen : 0;
 	struct winsocket *listener;
+	SOCKET accepted;
 	bool overlapped;
 	int fd, flags, error;
 
@@ -211,7 +210,11 @@ SOCKET winsock_accept(SOCKET s, struct sockaddr *addr, int *addrlen)
 		     SOCK_CLOEXEC | (flags & O_NONBLOCK ? SOCK_NONBLOCK : 0));
 	if (fd >= 0 && addr && addrlen)
 		*addrlen = (int)length;
-	return socket_adopt(fd, overlapped);
+	pthread_mutex_lock(&winsock_lock);
+	accepted = socket_adopt(fd, overlapped, &error);
+	pthread_mutex_unlock(&winsock_lock);
+	winsock_result(error);
+	return accepted;
 }
 
 int WSAAPI closesocket(SOCKET s)

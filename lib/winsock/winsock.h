@@ -139,8 +139,6 @@ void socket_leave(struct winsocket *socket);
 int socket_descriptor(SOCKET s);
 /* Whether receives on it have to look at flows. */
 bool socket_tells_flows(SOCKET s);
-/* A new descriptor of the library's own; overlapped or not. Closes it if it fails. */
-SOCKET socket_adopt(int fd, bool overlapped);
 /* These under the lock. */
 void socket_unuse(struct winsocket *socket);
 void socket_release(struct winsocket *socket);
