@@ -59,6 +59,12 @@ static const char *flow_state_name(const struct flow_entry *entry)
 	return is_datagrams(entry) ? "datagrams" : state_name(entry->tcp_state);
 }
 
+/* Whether it was redirected by a policy that is no longer in force: it stays as it was. */
+static bool is_older(const struct names *names, const struct flow *flow)
+{
+	return names->header && flow->entry->accepted.hop.time < names->header->applied;
+}
+
 static void chain_text(const struct names *names, const struct flow *flow, char *text, size_t size)
 {
 	size_t used = 0;
@@ -85,10 +91,13 @@ static void print_row(struct flows *flows, const struct flow *flow)
 	listing_add(&flows->listing, PAINT_NONE, "%s",
 		    is_datagrams(flow->entry) ? "-" : text_address(&flow->entry->client).text);
 	listing_add(&flows->listing,
-		    is_datagrams(flow->entry) || flow->entry->tcp_state == TCP_ESTABLISHED ?
+		    !is_older(&flows->names, flow) &&
+				    (is_datagrams(flow->entry) ||
+				     flow->entry->tcp_state == TCP_ESTABLISHED) ?
 			    PAINT_GOOD :
 			    PAINT_NOTE,
-		    "%s", state);
+		    "%s%s", state,
+		    is_older(&flows->names, flow) ? ", before the policy" : "");
 }
 
 static json_t *hop_object(const struct names *names, const struct records_hop *hop)
@@ -130,6 +139,7 @@ static json_t *flow_object(const struct names *names, const struct flow *flow)
 				    json_real(now > entry->used ? (now - entry->used) / 1e9 : 0.0));
 	else
 		json_object_set_new(object, "netns_inode", json_integer(entry->netns_inode));
+	json_object_set_new(object, "before_policy", json_boolean(is_older(names, flow)));
 	json_object_set_new(object, "context_bytes", json_integer(entry->accepted.context_size));
 	json_object_set_new(object, "chain", chain);
 	return object;

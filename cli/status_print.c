@@ -118,15 +118,12 @@ static void print_line(const char *label, const char *text)
 static void print_policy(const struct status *status)
 {
 	const struct policy_header *header = status->names.header;
-	/* "applied" is of another clock than ages are counted in. */
-	uint64_t now = realtime_of(boottime_now());
-	uint64_t age = now > header->applied ? now - header->applied : 0;
 	char text[256];
 
 	snprintf(text, sizeof(text), "%.*s", POLICY_LINE, status->source ? status->source : "?");
 	print_line("policy", text);
 	snprintf(text, sizeof(text), "generation %u, applied %s ago", header->generation,
-		 text_duration(age).text);
+		 text_age(header->applied).text);
 	print_line("", text);
 	snprintf(text, sizeof(text), "%u", header->filters);
 	print_line("filters", text);
@@ -197,7 +194,7 @@ static json_t *policy_object(const struct status *status)
 		return json_null();
 	return json_pack("{s:o, s:I, s:o, s:I, s:I, s:f}", "file",
 			 json_text(status->source ? status->source : "", POLICY_LINE), "generation",
-			 (json_int_t)header->generation, "applied", json_time(header->applied),
+			 (json_int_t)header->generation, "applied", json_time(realtime_of(header->applied)),
 			 "filters", (json_int_t)header->filters, "hop_limit",
 			 (json_int_t)header->hop_limit, "records_expire_seconds",
 			 (double)header->records_expire / SECOND);

@@ -21,7 +21,7 @@
 #include <waybill/abi.h>
 
 #define POLICY_MAGIC 0x4c4f5057U /* "WPOL" */
-#define POLICY_LAYOUT 1
+#define POLICY_LAYOUT 2
 #define POLICY_LINE 128
 #define POLICY_LINES_MAX (1U << 20) /* 128 MiB */
 #define POLICY_SERVICES_MAX 64
@@ -62,7 +62,7 @@ struct policy_header {
 	__u16 words; /* words of a bitmap that can have bits set: ceil(filters / 64) */
 	__u16 reserved;
 	__u64 records_expire; /* nanoseconds */
-	__u64 applied;        /* when: nanoseconds of CLOCK_REALTIME */
+	__u64 applied;        /* when: nanoseconds of CLOCK_BOOTTIME, as in hops */
 	__u32 service_line;   /* of the first service; then one line each, in order of weight */
 	__u32 filter_line; /* of the first two filters; then two in a line, in order of precedence */
 	__u32 tcp, udp;    /* result lines of the protocol */

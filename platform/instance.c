@@ -100,7 +100,7 @@ static int begin(struct instance *instance, const char *cgroup, const char *dire
 	uint32_t zero = 0;
 	int error;
 
-	*control = (struct control){ .layout = STATE_LAYOUT };
+	*control = (struct control){ .layout = INSTANCE_LAYOUT };
 	if (strlen(cgroup) >= sizeof(control->cgroup_path))
 		return fail(message, -ENAMETOOLONG, "%s: the path is too long", cgroup);
 	strcpy(control->cgroup_path, cgroup);

@@ -63,6 +63,9 @@ int fail(struct message *message, int error, const char *format, ...)
 int netns_each(int (*function)(void *data, struct message *message), void *data,
 	       struct message *message);
 
+/* What has to be equal for programs to be renewed in place: what maps hold, and the policy. */
+#define INSTANCE_LAYOUT (STATE_LAYOUT | POLICY_LAYOUT << 16)
+
 /* bpffs.c */
 int bpffs_mount(struct message *message);
 int bpffs_directory(const char *name, char *path, size_t size, struct message *message);

@@ -183,7 +183,7 @@ int maps_open(struct instance *instance, struct message *message)
 	}
 	if (bpf_map_lookup_elem(instance->map[MAP_CONTROL], &zero, &instance->control))
 		return fail(message, -errno, "map control: %s", strerror(errno));
-	if (instance->control.layout != STATE_LAYOUT)
+	if (instance->control.layout != INSTANCE_LAYOUT)
 		return fail(message, -EEXIST,
 			    "instance %s was made by another version of Waybill (waybill down, "
 			    "then waybill up)",

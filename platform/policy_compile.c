@@ -295,7 +295,7 @@ static int compile_header(struct compilation *compilation, struct policy_header 
 		error = -E2BIG;
 	if (error)
 		return error;
-	clock_gettime(CLOCK_REALTIME, &now);
+	clock_gettime(CLOCK_BOOTTIME, &now);
 	header->magic = POLICY_MAGIC;
 	header->layout = POLICY_LAYOUT;
 	header->hop_limit = compilation->policy->hop_limit;

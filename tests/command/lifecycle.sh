@@ -48,7 +48,11 @@ curl=$!
 wait_for "'$WAYBILL' flows --instance $name --json | grep -q '\"b\"'"
 expect 0 "$WAYBILL" flows --instance "$name" --json
 json "sorted(len(f['chain']) for f in d) == [1, 2]"
-json "all(f['originator']['comm'] == 'curl' for f in d)"
+json "all(f['originator']['comm'] == 'curl' and not f['before_policy'] for f in d)"
+# A policy that is applied now does not touch what is open.
+expect 0 "$WAYBILL" apply "$work/policy.yaml" --instance "$name"
+expect 0 "$WAYBILL" flows --instance "$name" --json
+json "len(d) == 2 and all(f['before_policy'] for f in d)"
 expect 0 "$WAYBILL" flows --instance "$name"
 grep -q "127.66.0.1:8080" "$work/out" || fail "no destination in flows"
 expect 0 "$WAYBILL" rotate-key --instance "$name"
