@@ -178,6 +178,19 @@ static void errors(DWORD exact)
 	}
 }
 
+/* Redirected, by a filter that attaches nothing. */
+static void no_context(int listener)
+{
+	DWORD count;
+
+	as_root(&world);
+	policy_limited(&world, 2, "hops: 8");
+	redirect_application(&world, 0, listener, V4, &leg);
+	EXPECT(ask(leg.accepted, CONTEXT, NULL, 0, &count) == FWP_E_NOT_FOUND && count == 0);
+	EXPECT(ask(leg.accepted, CONTEXT, buffer, 2048, &count) == FWP_E_NOT_FOUND && count == 0);
+	EXPECT(!ask(leg.accepted, RECORDS, buffer, 2048, &count) && count == 160);
+}
+
 static void not_up(void)
 {
 	SOCKET s = socket_of(V4, 0);
@@ -212,6 +225,7 @@ int main(void)
 	habits(CONTEXT, 5);
 	bad_pointers();
 	errors(count);
+	no_context(listener);
 	EXPECT(!WSACleanup());
 	as_root(&world);
 	world_end(&world);
