@@ -69,24 +69,35 @@ static __always_inline void hop_presume(struct bpf_sock_addr *ctx, struct record
 	hop->netns = bpf_get_netns_cookie(ctx);
 }
 
-/* The filters that match; a function of its own for the sake of the stack. Returns 0 if none can. */
-static __attribute__((noinline)) int filters_match(struct walk *walk, const struct place *place,
-						   __u32 protocol_line)
+/*
+ * Whether a filter can match this destination. Functions of their own for the sake of the stack, this
+ * one and the next.
+ */
+static __attribute__((noinline)) int filters_match_destination(struct walk *walk,
+							       __u32 protocol_line)
 {
-	struct policy_query query;
-
-	if (!walk || !place || !walk->header || !walk->to)
+	if (!walk || !walk->header || !walk->to)
 		return 0;
-	query.remote = &walk->to->destination;
-	query.protocol_line = protocol_line;
-	query.uid = walk->uid;
-	query.cgroup_line = place->filters_line;
-	return policy_match(walk->image, walk->header, &query, &walk->match);
+	walk->asked = 1;
+	return policy_match_destination(walk->image, walk->header, &walk->to->destination,
+					protocol_line, &walk->match);
+}
+
+/* And this originator. */
+static __attribute__((noinline)) int filters_match_originator(struct walk *walk,
+							      const struct place *place)
+{
+	if (!walk || !place || !walk->header)
+		return 0;
+	return policy_match_originator(walk->image, walk->header, walk->uid, place->filters_line,
+				       &walk->match) &&
+	       policy_next(walk->header, &walk->match, 0) != POLICY_FILTERS_MAX;
 }
 
 /*
  * walk->image, ->header and ->to with its destination are the caller's; if there are hops before,
- * walk_onward() has told of them. Fills in the rest.
+ * walk_onward() has told of them; walk->asked is 0, or filters_match_destination() said yes. Fills
+ * in the rest.
  */
 static __always_inline int arbitrate(struct bpf_sock_addr *ctx, struct walk *walk,
 				     struct place *place, __u32 protocol_line)
@@ -98,13 +109,19 @@ static __always_inline int arbitrate(struct bpf_sock_addr *ctx, struct walk *wal
 	if (!walk->onward) {
 		walk->to->hop_count = 0;
 		walk->length = 0;
-		walk->uid = (__u32)bpf_get_current_uid_gid();
-		place_of_current(walk->image, walk->header, place);
 	}
 	walk->presumed = 0;
 	walk->filter = 0;
-	if (!filters_match(walk, place, protocol_line) ||
-	    policy_next(walk->header, &walk->match, 0) == POLICY_FILTERS_MAX) {
+	/* What rules out most comes first. */
+	if (!walk->asked && !filters_match_destination(walk, protocol_line)) {
+		event_report(DECISION_NO_FILTER, 0, 0, 0, walk->to);
+		return ARBITRATE_ALLOW;
+	}
+	if (!walk->onward) {
+		walk->uid = (__u32)bpf_get_current_uid_gid();
+		place_of_current(walk->image, walk->header, place);
+	}
+	if (!filters_match_originator(walk, place)) {
 		event_report(DECISION_NO_FILTER, 0, 0, 0, walk->to);
 		return ARBITRATE_ALLOW;
 	}

@@ -125,6 +125,7 @@ static __always_inline int connect_redirect(struct bpf_sock_addr *ctx, int v6)
 	}
 	history = history_unused(socket_storage(&histories, sk, 0, 0));
 	walk.onward = 0;
+	walk.asked = 0;
 	if (history)
 		walk_onward(&walk, &place, history);
 	answer = arbitrate(ctx, &walk, &place, walk.header->tcp);

@@ -345,6 +345,12 @@ static __always_inline int datagram_send(struct bpf_sock_addr *ctx, int v6, int 
 	/* Nobody waits for it any more, and it must not go anywhere else. */
 	if (number == REPLY_LATE)
 		return refuse(ECONNREFUSED, COUNT_FLOW_LATE, DECISION_FLOW_LATE, 0, 0, &request.to);
+	/* Most belong to no flow, and no filter can match them. */
+	if (!own && !flow_of_address(&request.to.destination) &&
+	    !filters_match_destination(&request.walk, request.walk.header->udp)) {
+		event_report(DECISION_NO_FILTER, 0, 0, 0, &request.to);
+		return ALLOW;
+	}
 	if (own) {
 		request.own = own;
 		number = flow_find(own->socket, &request.to.destination);

@@ -227,45 +227,6 @@ struct policy_match {
 };
 
 /*
- * Fills match in. Returns 0 if no filter can match. The conditions that rule most connections
- * out come first, so that what no filter can match costs least.
- */
-POLICY_INLINE int policy_match(const void *image, const struct policy_header *header,
-			       const struct policy_query *query, struct policy_match *match)
-{
-	const struct waybill_address *to = query->remote;
-	const __u8 *a = to->address;
-	struct policy_value value;
-	__u32 line;
-
-	if (!query->protocol_line || !query->cgroup_line)
-		return 0;
-	if (to->family == 2) {
-		value = policy_value32((__u32)a[12] << 24 | a[13] << 16 | a[14] << 8 | a[15]);
-		line = policy_table_find(image, header->remote4, value, 32);
-	} else {
-		value.high = __builtin_bswap64(*(const __u64 *)a);
-		value.low = __builtin_bswap64(*(const __u64 *)(a + 8));
-		line = policy_table_find(image, header->remote6, value, 128);
-	}
-	if (!line)
-		return 0;
-	match->remote = policy_line(image, line);
-	line = policy_table_find(image, header->remote_port,
-				 policy_value16(__builtin_bswap16(to->port)), 16);
-	if (!line)
-		return 0;
-	match->port = policy_line(image, line);
-	line = policy_table_find(image, header->user, policy_value32(query->uid), 32);
-	if (!line)
-		return 0;
-	match->user = policy_line(image, line);
-	match->protocol = policy_line(image, query->protocol_line);
-	match->cgroup = policy_line(image, query->cgroup_line);
-	return match->remote && match->port && match->user && match->protocol && match->cgroup;
-}
-
-/*
  * The place of the lowest bit of a word that is not 0. eBPF has no instruction for it: de Bruijn's.
  */
 POLICY_INLINE __u32 policy_lowest_bit(__u64 word)
@@ -314,6 +275,68 @@ POLICY_INLINE __u32 policy_next(const struct policy_header *header,
 
 	policy_loop(header->words, policy_search_word, &search);
 	return search.found;
+}
+
+/*
+ * What the destination says, which rules most connections out: protocol, remote and port are filled
+ * in. Returns 0 if no filter can match, whoever the originator is.
+ */
+POLICY_INLINE int policy_match_destination(const void *image, const struct policy_header *header,
+					   const struct waybill_address *to, __u32 protocol_line,
+					   struct policy_match *match)
+{
+	const __u8 *a = to->address;
+	struct policy_value value;
+	__u32 line;
+
+	if (!protocol_line)
+		return 0;
+	line = policy_table_find(image, header->remote_port,
+				 policy_value16(__builtin_bswap16(to->port)), 16);
+	if (!line)
+		return 0;
+	match->port = policy_line(image, line);
+	if (to->family == 2) {
+		value = policy_value32((__u32)a[12] << 24 | a[13] << 16 | a[14] << 8 | a[15]);
+		line = policy_table_find(image, header->remote4, value, 32);
+	} else {
+		value.high = __builtin_bswap64(*(const __u64 *)a);
+		value.low = __builtin_bswap64(*(const __u64 *)(a + 8));
+		line = policy_table_find(image, header->remote6, value, 128);
+	}
+	if (!line)
+		return 0;
+	match->remote = policy_line(image, line);
+	match->protocol = policy_line(image, protocol_line);
+	/* Until more is known of them, the originator's conditions rule nothing out. */
+	match->user = match->cgroup = match->protocol;
+	return match->remote && match->port && match->protocol &&
+	       policy_next(header, match, 0) != POLICY_FILTERS_MAX;
+}
+
+/* And the originator: user and cgroup. Returns 0 if no filter can match. */
+POLICY_INLINE int policy_match_originator(const void *image, const struct policy_header *header,
+					  __u32 uid, __u32 cgroup_line, struct policy_match *match)
+{
+	__u32 line;
+
+	if (!cgroup_line)
+		return 0;
+	line = policy_table_find(image, header->user, policy_value32(uid), 32);
+	if (!line)
+		return 0;
+	match->user = policy_line(image, line);
+	match->cgroup = policy_line(image, cgroup_line);
+	return match->user && match->cgroup;
+}
+
+/* Both. */
+POLICY_INLINE int policy_match(const void *image, const struct policy_header *header,
+			       const struct policy_query *query, struct policy_match *match)
+{
+	return policy_match_destination(image, header, query->remote, query->protocol_line,
+					match) &&
+	       policy_match_originator(image, header, query->uid, query->cgroup_line, match);
 }
 
 POLICY_INLINE const struct policy_filter *

@@ -17,6 +17,8 @@ struct walk {
 	const void *image;
 	const struct policy_header *header;
 	struct policy_match match;
+	/* Whether match has the destination's part. Of this width the verifier keeps track. */
+	__u64 asked;
 	__u64 seen;     /* slots of services that are not to see it again */
 	__u32 next;     /* the filter to go on with */
 	__u32 decision; /* of the walk: enum decision */
