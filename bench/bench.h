@@ -26,13 +26,15 @@
 
 /* What a place has, other than a namespace and a cgroup. */
 enum place_kind {
-	PLACE_PLAIN,	 /* nothing */
-	PLACE_NFT,	 /* one REDIRECT rule, and so connection tracking */
-	PLACE_NO_POLICY, /* an instance */
-	PLACE_REDIRECT,	 /* an instance, and a policy that redirects to the listener */
-	PLACE_UNMATCHED, /* an instance, and a policy with filters that do not match */
-	PLACE_NEAR_MISS, /* the same, but every condition is met by half of the filters */
-	PLACE_BY_USER,	 /* an instance, and a service told by its user */
+	PLACE_PLAIN,               /* nothing */
+	PLACE_NFT,                 /* one REDIRECT rule, and so connection tracking */
+	PLACE_NO_POLICY,           /* an instance */
+	PLACE_REDIRECT,            /* an instance, and a policy that redirects to the listener */
+	PLACE_UNMATCHED,           /* an instance, and a policy with filters that do not match */
+	PLACE_NEAR_MISS,           /* the same, but every condition is met by half of the filters */
+	PLACE_BY_USER,             /* an instance, and a service told by its user */
+	PLACE_DATAGRAMS,           /* an instance, and a policy that redirects datagrams */
+	PLACE_DATAGRAMS_UNMATCHED, /* the same, but those of another port */
 };
 
 struct place_recipe {
@@ -46,16 +48,17 @@ struct place {
 	char cgroup[256];    /* the same below the mount of cgroup2 */
 	struct instance *instance;
 	int listener;
-	int outside, inside; /* sockets made in app/ and in service/, not connected */
+	int outside, inside;         /* sockets made in app/ and in service/, not connected */
+	int sender, server, service; /* of datagrams; server and service receive */
 };
 
 /* What the listener's side asks about each connection. */
 enum query {
 	QUERY_NOTHING,
-	QUERY_NAME,	/* getsockname(2) */
+	QUERY_NAME,     /* getsockname(2) */
 	QUERY_ORIGINAL, /* SO_ORIGINAL_DST */
-	QUERY_RECORDS,	/* WAYBILL_REDIRECT_RECORDS */
-	QUERY_INFO,	/* WAYBILL_REDIRECT_INFO */
+	QUERY_RECORDS,  /* WAYBILL_REDIRECT_RECORDS */
+	QUERY_INFO,     /* WAYBILL_REDIRECT_INFO */
 };
 
 enum turn_kind {
@@ -64,6 +67,7 @@ enum turn_kind {
 	TURN_QUERY,   /* the query alone, again and again on one connection */
 	TURN_GET,     /* getsockopt(SO_ERROR) */
 	TURN_SET,     /* setsockopt(TCP_NODELAY) */
+	TURN_SEND,    /* sendto and recvfrom of a datagram */
 	TURN_ATTACH,  /* makes the instance; of places that are made without */
 	TURN_DETACH,
 };
@@ -72,7 +76,7 @@ struct turn {
 	enum turn_kind kind;
 	enum query query;
 	bool ordinary; /* close without a reset */
-	bool inside;   /* of TURN_GET and TURN_SET: on the socket of the service's cgroup */
+	bool inside;   /* on the socket of the service's cgroup; of TURN_SEND: which receives */
 	unsigned int count;
 };
 
@@ -109,14 +113,14 @@ void worker_end(struct worker *worker);
 struct row {
 	const char *group; /* heading */
 	const char *name;
-	const char *key;    /* in JSON */
-	const char *base;   /* key of the row that it is compared with */
-	double target;	    /* the ratio should not be above it; 0: none */
-	const char *below;  /* key of a row that it should be below; or NULL */
+	const char *key;   /* in JSON */
+	const char *base;  /* key of the row that it is compared with */
+	double target;     /* the ratio should not be above it; 0: none */
+	const char *below; /* key of a row that it should be below; or NULL */
 	size_t place;
 	struct turn turn;
 	const char *missing; /* why it could not be measured, or NULL */
-	bool skipped;	     /* it was not asked for */
+	bool skipped;        /* it was not asked for */
 	double sample[ROUNDS_MAX];
 };
 

@@ -17,9 +17,25 @@
 #define ORDINARY "the same, closed without a reset"
 #define QUERIES "one query, connection established"
 #define OPTIONS "one call, no connection"
+#define DATAGRAMS "sendto and recvfrom"
 
-enum { PLAIN, NFT, REDIRECT, NO_POLICY, F1_P1, F10_P1000, F1_P100000, F1000_P1, F1000_P100000,
-       NEAR_MISS, CLOSED_PLAIN, CLOSED_NFT, CLOSED_REDIRECT, CLOSED_F10_P1000, PLACES };
+enum {
+	PLAIN,
+	NFT,
+	REDIRECT,
+	NO_POLICY,
+	F1_P1,
+	F10_P1000,
+	F1_P100000,
+	F1000_P1,
+	F1000_P100000,
+	NEAR_MISS,
+	CLOSED_PLAIN,
+	CLOSED_NFT,
+	CLOSED_REDIRECT,
+	CLOSED_F10_P1000,
+	PLACES
+};
 
 static const struct place_recipe recipes[PLACES] = {
 	[PLAIN] = { .kind = PLACE_PLAIN },
@@ -40,7 +56,9 @@ static const struct place_recipe recipes[PLACES] = {
 };
 
 #define ROW(in, called, named, over, at, ...)                                                      \
-	{ .group = in, .key = called, .name = named, .base = over, .place = at, __VA_ARGS__ }
+	{                                                                                          \
+		.group = in, .key = called, .name = named, .base = over, .place = at, __VA_ARGS__  \
+	}
 #define CONNECT(what, ...) .turn = { .kind = TURN_CONNECT, .query = what, ##__VA_ARGS__ }
 #define QUERY(what) .turn = { .kind = TURN_QUERY, .query = what }
 #define OPTION(what, ...) .turn = { .kind = what, ##__VA_ARGS__ }
@@ -60,8 +78,7 @@ static struct row connects[] = {
 	ROW(CONNECTS, "original", "Waybill, SO_ORIGINAL_DST", "direct", REDIRECT,
 	    CONNECT(QUERY_ORIGINAL)),
 	ROW(CONNECTS, "unasked", "Waybill, no query", "direct", REDIRECT, CONNECT(QUERY_NOTHING)),
-	ROW(CONNECTS, "no-policy", "attached, no policy", "direct", NO_POLICY,
-	    CONNECT(QUERY_NAME)),
+	ROW(CONNECTS, "no-policy", "attached, no policy", "direct", NO_POLICY, CONNECT(QUERY_NAME)),
 	ROW(CONNECTS, "unmatched-1-1", "unmatched, 1 filter, 1 prefix", "direct", F1_P1,
 	    CONNECT(QUERY_NAME), .target = 1.03),
 	ROW(CONNECTS, "unmatched-10-1000", "unmatched, 10 filters, 1,000 prefixes", "direct",
@@ -95,7 +112,7 @@ static struct row connects[] = {
 };
 
 /* Without an instance, with one, with another: see options_round(). */
-enum { ABSENT, BY_CGROUP, BY_USER, STAGES };
+enum { ABSENT, BY_CGROUP, BY_USER, UDP_UNMATCHED, UDP_REDIRECTED, STAGES };
 
 static struct row options[] = {
 	ROW(OPTIONS, "get", "SO_ERROR, no instance", "get", ABSENT, OPTION(TURN_GET)),
@@ -112,6 +129,13 @@ static struct row options[] = {
 	    OPTION(TURN_SET, .inside = true)),
 	ROW(OPTIONS, "set-user", "TCP_NODELAY, anywhere, service told by user", "set", BY_USER,
 	    OPTION(TURN_SET)),
+	ROW(DATAGRAMS, "send", "no instance", "send", ABSENT, OPTION(TURN_SEND)),
+	ROW(DATAGRAMS, "send-tcp-only", "a policy without datagrams", "send", BY_CGROUP,
+	    OPTION(TURN_SEND)),
+	ROW(DATAGRAMS, "send-unmatched", "unmatched, 1 filter", "send", UDP_UNMATCHED,
+	    OPTION(TURN_SEND)),
+	ROW(DATAGRAMS, "send-redirected", "redirected", "send", UDP_REDIRECTED,
+	    OPTION(TURN_SEND, .inside = true)),
 };
 
 #define COUNT(array) (sizeof(array) / sizeof(*(array)))
@@ -264,6 +288,8 @@ static void options_measure(void)
 		[ABSENT] = { .kind = PLACE_PLAIN },
 		[BY_CGROUP] = { .kind = PLACE_REDIRECT },
 		[BY_USER] = { .kind = PLACE_BY_USER },
+		[UDP_UNMATCHED] = { .kind = PLACE_DATAGRAMS_UNMATCHED },
+		[UDP_REDIRECTED] = { .kind = PLACE_DATAGRAMS },
 	};
 	struct worker workers[STAGES] = {};
 	char cgroup[128], error[256] = "";
@@ -314,8 +340,8 @@ static void report(void)
 	if (settings.json) {
 		printf("{\n  \"kernel\": \"%s\",\n  \"processor\": \"%s\",\n  \"cpus\": %ld,\n"
 		       "  \"rounds\": %u,\n  \"connections\": %u,\n  \"rows\": [",
-		       kernel.release, processor(), sysconf(_SC_NPROCESSORS_ONLN),
-		       settings.rounds, settings.connections);
+		       kernel.release, processor(), sysconf(_SC_NPROCESSORS_ONLN), settings.rounds,
+		       settings.connections);
 		report_json(options, COUNT(options), settings.rounds,
 			    report_json(connects, COUNT(connects), settings.rounds, false));
 		printf("\n  ]\n}\n");

@@ -165,6 +165,18 @@ static int listener_make(const struct place *place)
 	return descriptor;
 }
 
+/* The server at its address; the service where it receives what is redirected. */
+static int receiver_make(const char *address, int port)
+{
+	struct sockaddr_in here = { .sin_family = AF_INET, .sin_port = htons(port) };
+	int descriptor = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	inet_pton(AF_INET, address, &here.sin_addr);
+	if (descriptor < 0 || bind(descriptor, (void *)&here, sizeof(here)))
+		return -errno;
+	return descriptor;
+}
+
 int place_enter(struct place *place, char *error, size_t size)
 {
 	int status;
@@ -182,14 +194,17 @@ int place_enter(struct place *place, char *error, size_t size)
 	if (!status) {
 		place->listener = listener_make(place);
 		place->inside = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-		if (place->listener < 0 || place->inside < 0)
+		place->service = receiver_make("0.0.0.0", SERVICE_PORT);
+		if (place->listener < 0 || place->inside < 0 || place->service < 0)
 			status = -errno;
 	}
 	if (!status)
 		status = enter(place, "app");
 	if (!status) {
 		place->outside = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-		if (place->outside < 0)
+		place->sender = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+		place->server = receiver_make(SERVER_ADDRESS, SERVER_PORT);
+		if (place->outside < 0 || place->sender < 0 || place->server < 0)
 			status = -errno;
 	}
 	errno = -status;
@@ -235,14 +250,19 @@ static char *policy_write(const struct place *place, size_t *length)
 		return NULL;
 	fprintf(file,
 		"version: 1\nservices:\n  - name: bench\n    weight: 100\n"
-		"    endpoint: { tcp: %d }\n",
-		SERVICE_PORT);
+		"    endpoint: { tcp: %d, udp: %d }\n",
+		SERVICE_PORT, SERVICE_PORT);
 	if (place->recipe.kind == PLACE_BY_USER)
 		fprintf(file, "    identity: { user: %d }\n", SERVICE_UID);
 	else
 		fprintf(file, "    identity: { cgroup: %s/service }\n", place->cgroup);
 	fprintf(file, "filters:\n");
-	if (place->recipe.filters)
+	if (place->recipe.kind >= PLACE_DATAGRAMS)
+		fprintf(file,
+			"  - name: all\n    service: bench\n    match: { protocol: udp, "
+			"remote_port: [ %d ] }\n    action: redirect\n",
+			place->recipe.kind == PLACE_DATAGRAMS ? SERVER_PORT : 53);
+	else if (place->recipe.filters)
 		filters_write(file, place);
 	else
 		fprintf(file,

@@ -36,7 +36,8 @@ static int ask(int descriptor, enum query query)
 		size = sizeof(answer.address);
 		return getsockopt(descriptor, SOL_IP, SO_ORIGINAL_DST, &answer, &size);
 	case QUERY_RECORDS:
-		return getsockopt(descriptor, SOL_WAYBILL, WAYBILL_REDIRECT_RECORDS, &answer, &size);
+		return getsockopt(descriptor, SOL_WAYBILL, WAYBILL_REDIRECT_RECORDS, &answer,
+				  &size);
 	case QUERY_INFO:
 		size = sizeof(answer.info);
 		return getsockopt(descriptor, SOL_WAYBILL, WAYBILL_REDIRECT_INFO, &answer, &size);
@@ -118,6 +119,32 @@ static int call_option(const struct turn *turn, int descriptor)
 	return setsockopt(descriptor, IPPROTO_TCP, TCP_NODELAY, &value, size);
 }
 
+static int send_one(const struct place *place, const struct sockaddr_in *to, int receiver)
+{
+	struct sockaddr_in from;
+	socklen_t length = sizeof(from);
+	char byte = 'x';
+
+	if (sendto(place->sender, &byte, 1, 0, (void *)to, sizeof(*to)) != 1 ||
+	    recvfrom(receiver, &byte, 1, MSG_DONTWAIT, (void *)&from, &length) != 1)
+		return -errno;
+	return 0;
+}
+
+static int turn_send(struct place *place, const struct turn *turn, double *nanoseconds)
+{
+	struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons(SERVER_PORT) };
+	int receiver = turn->inside ? place->service : place->server, error = 0;
+	double begin;
+
+	inet_pton(AF_INET, SERVER_ADDRESS, &to.sin_addr);
+	begin = now();
+	for (unsigned int i = 0; !error && i < turn->count; i++)
+		error = send_one(place, &to, receiver);
+	*nanoseconds = (now() - begin) / turn->count;
+	return error;
+}
+
 static int turn_query(struct place *place, const struct turn *turn, double *nanoseconds)
 {
 	struct linger reset = { .l_onoff = 1 };
@@ -149,6 +176,9 @@ void turn_take(struct place *place, const struct turn *turn, struct turn_result 
 	case TURN_SET:
 		error = calls(call_option, turn, turn->inside ? place->inside : place->outside,
 			      &result->nanoseconds);
+		break;
+	case TURN_SEND:
+		error = turn_send(place, turn, &result->nanoseconds);
 		break;
 	case TURN_ATTACH:
 		error = place_attach(place, result->error, sizeof(result->error));

@@ -322,6 +322,8 @@ static int swap(struct instance *instance, const struct policy *policy,
 	error = service_counters_make(instance, policy, message);
 	if (!error)
 		error = attach_options(instance, cgroups, count, message);
+	if (!error && ((const struct policy_header *)image->line)->udp)
+		error = attach_datagrams(instance, message);
 	if (error)
 		return error;
 	map = image_map(image, message);

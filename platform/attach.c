@@ -20,8 +20,7 @@
 
 /* The hooks of sockets, in the order of attaching: what a redirect needs comes before it. */
 static const char *const socket_links[] = {
-	"handoff",  "peername4", "peername6", "bind4",     "bind6",     "release",  "recvmsg6",
-	"recvmsg4", "sendmsg6",  "sendmsg4",  "datagram6", "datagram4", "connect6", "connect4",
+	"handoff", "peername4", "peername6", "bind4", "bind6", "release", "connect6", "connect4",
 };
 
 static struct bpf_program *program_of_link(struct waybill_bpf *programs, const char *link)
@@ -96,8 +95,8 @@ static bool options_attached(const struct instance *instance, uint64_t cgroup)
 	return !access(path, F_OK);
 }
 
-/* The descriptor of an option hook's program, for close(). */
-static int option_program(struct instance *instance, const char *name)
+/* The descriptor of a program that a policy may need, for close(). */
+static int program_open(struct instance *instance, const char *name)
 {
 	char path[PATH_MAX];
 
@@ -159,7 +158,7 @@ int attach_options(struct instance *instance, const uint64_t *cgroups, size_t co
 		if (instance->programs && !bpf_program__autoload(program_of_link(
 						  instance->programs, option_links[i].name)))
 			continue;
-		programs[i] = option_program(instance, option_links[i].name);
+		programs[i] = program_open(instance, option_links[i].name);
 		if (programs[i] < 0 && !error)
 			error = fail(message, -errno,
 				     "%s/programs: %s (waybill down, then waybill up)",
@@ -171,6 +170,64 @@ int attach_options(struct instance *instance, const uint64_t *cgroups, size_t co
 	for (size_t i = 0; i < OPTION_LINKS; i++)
 		if (programs[i] >= 0)
 			close(programs[i]);
+	return error;
+}
+
+/*
+ * The hooks of datagrams, which cost every datagram below the cgroup something even if they find at
+ * once that it is none of theirs: they are attached with the first policy that redirects any.
+ */
+static const struct {
+	const char *name;
+	enum bpf_attach_type type;
+} datagram_links[] = {
+	{ "recvmsg6", BPF_CGROUP_UDP6_RECVMSG },   { "recvmsg4", BPF_CGROUP_UDP4_RECVMSG },
+	{ "sendmsg6", BPF_CGROUP_UDP6_SENDMSG },   { "sendmsg4", BPF_CGROUP_UDP4_SENDMSG },
+	{ "datagram6", BPF_CGROUP_INET6_CONNECT }, { "datagram4", BPF_CGROUP_INET4_CONNECT },
+};
+
+static int attach_datagrams_to(struct instance *instance, int cgroup, struct message *message)
+{
+	char path[PATH_MAX];
+	int program, error = 0;
+
+	for (size_t i = 0; !error && i < sizeof(datagram_links) / sizeof(*datagram_links); i++) {
+		snprintf(path, sizeof(path), "%s/links/%s", instance->directory,
+			 datagram_links[i].name);
+		if (instance->directory[0] && !access(path, F_OK))
+			continue;
+		program = program_open(instance, datagram_links[i].name);
+		if (program < 0)
+			return fail(message, -errno,
+				    "%s/programs: %s (waybill down, then waybill up)",
+				    instance->directory, strerror(errno));
+		error = link_make(instance, program, datagram_links[i].type, cgroup,
+				  datagram_links[i].name, message);
+		close(program);
+	}
+	return error;
+}
+
+int attach_datagrams(struct instance *instance, struct message *message)
+{
+	char mount[PATH_MAX / 2], below[PATH_MAX / 2], path[PATH_MAX];
+	int cgroup, error;
+
+	if (instance->datagrams_attached)
+		return 0;
+	error = cgroup_mount(mount, sizeof(mount), message);
+	if (error)
+		return error;
+	error = cgroup_path(instance->control.cgroup, below, sizeof(below));
+	if (error)
+		return fail(message, error, "the instance's cgroup: %s", strerror(-error));
+	snprintf(path, sizeof(path), "%s%s", mount, below);
+	cgroup = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (cgroup < 0)
+		return fail(message, -errno, "%s: %s", path, strerror(errno));
+	error = attach_datagrams_to(instance, cgroup, message);
+	close(cgroup);
+	instance->datagrams_attached = !error;
 	return error;
 }
 

@@ -47,6 +47,7 @@ struct instance {
 	/* Of a private instance only: what holds its programs and links. */
 	struct waybill_bpf *programs;
 	bool without_datagrams;
+	bool datagrams_attached; /* by this process */
 	int *links;
 	size_t link_count;
 };
@@ -75,7 +76,8 @@ int bpffs_remove(const char *directory, bool *found, struct message *message);
 
 #define PROGRAMS_PINNED                                                                            \
 	{                                                                                          \
-		"get", "getflow", "set", "setflow", "flows"                                        \
+		"get", "getflow", "set", "setflow", "flows", "recvmsg6", "recvmsg4", "sendmsg6",   \
+			"sendmsg4", "datagram6", "datagram4"                                       \
 	} /* by others than links */
 
 /*
@@ -94,6 +96,8 @@ int attach_sockets(struct instance *instance, struct waybill_bpf *programs, cons
 		   struct message *message);
 int attach_options(struct instance *instance, const uint64_t *cgroups, size_t count,
 		   struct message *message);
+/* The hooks of datagrams, if they are not attached yet. They stay, for flows that live. */
+int attach_datagrams(struct instance *instance, struct message *message);
 /* Detaches the option hooks from all cgroups but these. */
 int detach_options(struct instance *instance, const uint64_t *cgroups, size_t count);
 /* Gives every link of a pinned instance the programs given. */

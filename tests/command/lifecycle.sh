@@ -56,6 +56,15 @@ json "len(d) == 2 and all(f['before_policy'] for f in d)"
 expect 0 "$WAYBILL" flows --instance "$name"
 grep -q "127.66.0.1:8080" "$work/out" || fail "no destination in flows"
 expect 0 "$WAYBILL" rotate-key --instance "$name"
+# The hooks of datagrams come with the first policy that redirects some, and are renewed.
+[ ! -e "/sys/fs/bpf/waybill/$name/links/sendmsg4" ] || fail "datagrams are hooked for nothing"
+sed -e 's/tcp: 9001/tcp: 9001, udp: 9001/' -e '0,/protocol: tcp/s//protocol: udp/' "$work/policy.yaml" >"$work/datagrams.yaml"
+expect 0 "$WAYBILL" apply "$work/datagrams.yaml" --instance "$name"
+for link in sendmsg4 sendmsg6 recvmsg4 recvmsg6 datagram4 datagram6; do
+	[ -e "/sys/fs/bpf/waybill/$name/links/$link" ] || fail "no link $link"
+done
+expect 0 "$WAYBILL" up --instance "$name" --cgroup "$cgroup"
+expect 0 "$WAYBILL" apply "$work/policy.yaml" --instance "$name"
 kill "$curl"
 timeout -s INT 3 "$WAYBILL" monitor --json --instance "$name" >"$work/events" &
 started="$started $!"
