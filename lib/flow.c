@@ -77,35 +77,38 @@ int waybill_flow_peer(int fd, uint32_t flow, const struct sockaddr *peer, sockle
 
 /*
  * Accepts what was sent to this host's loopback, where flows have their addresses, and nothing
- * that came from elsewhere. A socket bound to the device lo would do as much, but the kernel half
- * does not find such a socket when it asks whether the service is alive.
+ * that came from elsewhere: IPv6 takes a local address from any device. A socket bound to the device
+ * lo would do as much, but the kernel half does not find such a socket when it asks whether the
+ * service is alive.
  */
 static int filter_attach(int fd)
 {
-	enum { ACCEPT = 17, DROP = 18 };
+	enum { LOOPBACK = 1, ACCEPT = 19, DROP = 20 };
 #define LOAD(size, offset) BPF_STMT(BPF_LD | BPF_ABS | (size), (__u32)SKF_NET_OFF + (offset))
 #define JUMP(here, value, yes, no)                                                                 \
 	BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, value, (yes) - (here)-1, (no) - (here)-1)
 	struct sock_filter code[] = {
-		/* 0 */ LOAD(BPF_B, 0),
-		/* 1 */ BPF_STMT(BPF_ALU | BPF_RSH | BPF_K, 4),
-		/* 2 */ JUMP(2, 4, 3, 5),
-		/* 3 */ LOAD(BPF_B, 16),
-		/* 4 */ JUMP(4, 127, ACCEPT, DROP),
-		/* 5 */ JUMP(5, 6, 6, DROP),
-		/* 6 */ LOAD(BPF_W, 24),
-		/* 7 */ JUMP(7, 0xfd576179, 8, 10),
-		/* 8 */ LOAD(BPF_W, 28),
-		/* 9 */ JUMP(9, 0x62696c6c, ACCEPT, DROP),
-		/* 10 */ JUMP(10, 0, 11, DROP),
-		/* 11 */ LOAD(BPF_W, 28),
+		/* 0 */ BPF_STMT(BPF_LD | BPF_ABS | BPF_W, (__u32)(SKF_AD_OFF + SKF_AD_IFINDEX)),
+		/* 1 */ JUMP(1, LOOPBACK, 2, DROP),
+		/* 2 */ LOAD(BPF_B, 0),
+		/* 3 */ BPF_STMT(BPF_ALU | BPF_RSH | BPF_K, 4),
+		/* 4 */ JUMP(4, 4, 5, 7),
+		/* 5 */ LOAD(BPF_B, 16),
+		/* 6 */ JUMP(6, 127, ACCEPT, DROP),
+		/* 7 */ JUMP(7, 6, 8, DROP),
+		/* 8 */ LOAD(BPF_W, 24),
+		/* 9 */ JUMP(9, 0xfd576179, 10, 12),
+		/* 10 */ LOAD(BPF_W, 28),
+		/* 11 */ JUMP(11, 0x62696c6c, ACCEPT, DROP),
 		/* 12 */ JUMP(12, 0, 13, DROP),
-		/* 13 */ LOAD(BPF_W, 32),
+		/* 13 */ LOAD(BPF_W, 28),
 		/* 14 */ JUMP(14, 0, 15, DROP),
-		/* 15 */ LOAD(BPF_W, 36),
-		/* 16 */ JUMP(16, 1, ACCEPT, DROP),
-		/* 17 */ BPF_STMT(BPF_RET | BPF_K, 0xffffffff),
-		/* 18 */ BPF_STMT(BPF_RET | BPF_K, 0),
+		/* 15 */ LOAD(BPF_W, 32),
+		/* 16 */ JUMP(16, 0, 17, DROP),
+		/* 17 */ LOAD(BPF_W, 36),
+		/* 18 */ JUMP(18, 1, ACCEPT, DROP),
+		/* 19 */ BPF_STMT(BPF_RET | BPF_K, 0xffffffff),
+		/* 20 */ BPF_STMT(BPF_RET | BPF_K, 0),
 	};
 	const struct sock_fprog program = { sizeof(code) / sizeof(code[0]), code };
 

@@ -197,11 +197,16 @@ static void datagram_pass(struct relay *relay, struct datagram_listener *listene
 		flow_end(relay, flow, "its number is another's");
 		flow = NULL;
 	}
-	if (!flow)
+	if (!flow) {
 		flow = flow_open(relay, listener, number);
-	if (!flow)
+		if (!flow)
+			return;
+		flow->peer = *peer;
+	} else if (!address_equal(&flow->peer, peer)) {
+		/* A process that the kernel half does not see can send here: it gets no say. */
+		dropped(relay, "they are not from the client of their flow");
 		return;
-	flow->peer = *peer;
+	}
 	flow_active(relay, flow);
 	/* The first attempt may only be told of what an earlier datagram met with. */
 	if (send(flow->fd, relay->buffer, size, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 &&

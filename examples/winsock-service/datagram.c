@@ -152,6 +152,23 @@ static BOOL tell(int error)
 	return TRUE;
 }
 
+/*
+ * Whether the datagram, of no flow that is known, begins one. To the address of a flow of another
+ * client somebody can send who is not under the platform's eyes: what is known of that flow is not
+ * about him. With records it is a new flow, and the one before it at this address is over.
+ */
+static BOOL flow_begins(void)
+{
+	ULONG i;
+
+	for (i = 0; i < flow_count; i++)
+		if (local_same(&flows[i].local, &datagram.local))
+			break;
+	if (i < flow_count && datagram.records)
+		flow_end(i);
+	return i >= flow_count || datagram.records;
+}
+
 /* The flow of the datagram that was received begins, and this is its first one onward. */
 static void flow_begin(SOCKET s)
 {
@@ -198,7 +215,8 @@ static void from_clients(SOCKET s)
 			i = flow_count;
 		}
 		if (i == flow_count) {
-			flow_begin(s);
+			if (flow_begins())
+				flow_begin(s);
 			continue;
 		}
 		flow = &flows[i];

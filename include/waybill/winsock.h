@@ -22,7 +22,8 @@
  * An overlapped call is tried at once; what has to wait is tried again when the socket is ready, by
  * one thread of the library that starts with the first such call and serves all sockets. A process
  * that forks has no such thread in the child: fork first. Structures and buffers of an overlapped
- * call have to stay valid until it has completed; arrays of WSABUF need not.
+ * call have to stay valid until it has completed; arrays of WSABUF need not. A call that blocks when
+ * its socket is closed ends with WSAEINTR.
  *
  * All functions are thread-safe; the last error is each thread's own. Pointers are checked by the
  * kernel: one that is NULL, unmapped, or read-only where it is written, gives WSAEFAULT.
@@ -267,8 +268,8 @@ typedef struct WSAData {
 /* At SOL_SOCKET, only got: where the client wanted to go, sockaddr_in or sockaddr_in6. */
 #undef SO_ORIGINAL_DST
 #define SO_ORIGINAL_DST 0x300F
-/* Set on a listener: nobody else gets its port, and what old connections left behind of it is no
- * obstacle. The value is Windows' expression over the system's number. */
+/* Nobody else gets the port, as is so anyway; of a listener, what old connections left behind of it
+ * is no obstacle. The value is Windows' expression over the system's number. */
 #define SO_EXCLUSIVEADDRUSE ((int)(~SO_REUSEADDR))
 
 #define WSA_FLAG_OVERLAPPED 0x01
@@ -320,6 +321,7 @@ typedef struct WSAData {
 #define WSAEADDRNOTAVAIL 10049
 #define WSAENETDOWN 10050
 #define WSAENETUNREACH 10051
+#define WSAENETRESET 10052
 #define WSAECONNABORTED 10053
 #define WSAECONNRESET 10054
 #define WSAENOBUFS 10055
@@ -329,6 +331,7 @@ typedef struct WSAData {
 #define WSAETIMEDOUT 10060
 #define WSAECONNREFUSED 10061
 #define WSAELOOP 10062
+#define WSAEHOSTDOWN 10064
 #define WSAEHOSTUNREACH 10065
 #define WSAVERNOTSUPPORTED 10092
 #define WSANOTINITIALISED 10093
@@ -429,7 +432,8 @@ int WSPAPI WPUQueueApc(LPWSATHREADID lpThreadId, LPWSAUSERAPC lpfnUserApc, DWORD
  * three control codes of redirection.
  *
  * What pends is aborted, and completes with WSA_OPERATION_ABORTED: by closesocket, SIO_FLUSH,
- * CancelIoEx, and by the end of the thread that made the call, which runs no routine.
+ * CancelIoEx, and by the end of the thread that made the call (of WSPIoctl: of the one whose routine
+ * it is), which runs no routine.
  *
  * WSAGetOverlappedResult: TRUE if the call has completed with success. Else FALSE, with its error,
  * or WSA_IO_INCOMPLETE while it pends and fWait is FALSE. *lpcbTransfer is the count; of a query
@@ -483,7 +487,10 @@ int WSAAPI WSASendTo(SOCKET s, LPWSABUF lpBuffers, DWORD dwBufferCount, LPDWORD 
 		     LPWSAOVERLAPPED lpOverlapped,
 		     LPWSAOVERLAPPED_COMPLETION_ROUTINE lpCompletionRoutine);
 
-/* INVALID_SOCKET, with WSAEINVAL if lpProtocolInfo is not NULL. Closed on exec. */
+/*
+ * INVALID_SOCKET, with WSAEINVAL if lpProtocolInfo is not NULL. Closed on exec; and a socket of
+ * AF_INET6 has IPV6_V6ONLY, as on Windows.
+ */
 typedef struct _WSAPROTOCOL_INFOA *LPWSAPROTOCOL_INFOA;
 typedef struct _WSAPROTOCOL_INFOW *LPWSAPROTOCOL_INFOW;
 typedef unsigned int GROUP;
@@ -568,6 +575,21 @@ int winsock_getsockopt(SOCKET s, int level, int optname, char *optval, int *optl
 int winsock_setsockopt(SOCKET s, int level, int optname, const char *optval, int optlen);
 int winsock_select(int nfds, fd_set *readfds, fd_set *writefds, fd_set *exceptfds,
 		   const struct timeval *timeout);
+static inline void winsock_fd_set(SOCKET s, fd_set *set, int on)
+{
+	if (s >= FD_SETSIZE)
+		return;
+	if (on)
+		FD_SET((int)s, set);
+	else
+		FD_CLR((int)s, set);
+}
+
+static inline int winsock_fd_isset(SOCKET s, const fd_set *set)
+{
+	return s < FD_SETSIZE && FD_ISSET((int)s, set);
+}
+
 #ifndef WAYBILL_WINSOCK_NO_POSIX_NAMES
 #define socket(...) winsock_socket(__VA_ARGS__)
 #define accept(...) winsock_accept(__VA_ARGS__)
@@ -584,6 +606,13 @@ int winsock_select(int nfds, fd_set *readfds, fd_set *writefds, fd_set *exceptfd
 #define getsockopt(...) winsock_getsockopt(__VA_ARGS__)
 #define setsockopt(...) winsock_setsockopt(__VA_ARGS__)
 #define select(...) winsock_select(__VA_ARGS__)
+/* A set has room for FD_SETSIZE descriptors below that number; what is beyond is not taken in. */
+#undef FD_SET
+#undef FD_CLR
+#undef FD_ISSET
+#define FD_SET(s, set) winsock_fd_set(s, set, 1)
+#define FD_CLR(s, set) winsock_fd_set(s, set, 0)
+#define FD_ISSET(s, set) winsock_fd_isset(s, set)
 #endif
 
 #pragma GCC visibility pop

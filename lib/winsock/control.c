@@ -18,8 +18,7 @@ _Static_assert(sizeof(IN6_PKTINFO) == sizeof(struct in6_pktinfo), "");
 _Static_assert(IP_WFP_REDIRECT_RECORDS == IPV6_WFP_REDIRECT_RECORDS, "one test for both");
 _Static_assert(IP_WFP_REDIRECT_CONTEXT == IPV6_WFP_REDIRECT_CONTEXT, "one test for both");
 
-/* Larger than anything that the library or the kernel puts in front of the caller. */
-#define CONTROL_MAX (WAYBILL_CONTROL_MAX + 512)
+_Static_assert(CONTROL_ROOM >= WAYBILL_CONTROL_MAX + 512, "the library's, and the kernel's");
 
 static void address_add(struct control *to, const struct cmsghdr *from)
 {
@@ -69,7 +68,7 @@ static int family_of(const struct msghdr *message)
 int control_to_caller(const struct wishes *wishes, const struct msghdr *message, CHAR *caller,
 		      ULONG *size, bool *truncated)
 {
-	char bytes[CONTROL_MAX] __attribute__((aligned(8)));
+	char bytes[CONTROL_ROOM] __attribute__((aligned(8)));
 	struct control to = {
 		.bytes = bytes,
 		.room = caller && *size < sizeof(bytes) ? *size :
@@ -101,7 +100,7 @@ static void address_from(struct control *to, const struct cmsghdr *from)
 
 int control_from_caller(const CHAR *caller, ULONG size, char *bytes, size_t room, size_t *used)
 {
-	char copy[CONTROL_MAX] __attribute__((aligned(8)));
+	char copy[CONTROL_ROOM] __attribute__((aligned(8)));
 	struct msghdr from = { .msg_control = copy, .msg_controllen = size };
 	struct control to = { .bytes = bytes, .room = room };
 	struct cmsghdr *at = NULL;

@@ -29,6 +29,20 @@ int winsock_result(int error)
 	return SOCKET_ERROR;
 }
 
+BOOL winsock_boolean(int error)
+{
+	return winsock_result(error) == 0;
+}
+
+int winsock_provider_result(int error, LPINT lpErrno)
+{
+	if (!error)
+		return 0;
+	if (lpErrno)
+		memory_write(lpErrno, &error, sizeof(error));
+	return SOCKET_ERROR;
+}
+
 /*
  * Statuses that have names of their own; every other error is one of facility 7, as the page of
  * NTSTATUS has it for errors of Win32.
@@ -100,11 +114,15 @@ int winsock_error(int error)
 		{ ENOMEM, WSAENOBUFS },
 		{ EISCONN, WSAEISCONN },
 		{ ENOTCONN, WSAENOTCONN },
+		{ ENETRESET, WSAENETRESET },
 		{ ESHUTDOWN, WSAESHUTDOWN },
 		{ ETIMEDOUT, WSAETIMEDOUT },
 		{ ECONNREFUSED, WSAECONNREFUSED },
 		{ ELOOP, WSAELOOP },
+		{ EHOSTDOWN, WSAEHOSTDOWN },
 		{ EHOSTUNREACH, WSAEHOSTUNREACH },
+		/* Of accept(2): what was wrong with the connection, which is gone. */
+		{ EPROTO, WSAECONNABORTED },
 		/* What only the filtering platform says. */
 		{ ENOENT, FWP_E_NOT_FOUND },
 		{ ENODATA, FWP_E_NOT_FOUND },
@@ -122,17 +140,16 @@ int winsock_error(int error)
 
 int WSAStartup(WORD wVersionRequested, LPWSADATA lpWSAData)
 {
-	if (!lpWSAData)
-		return WSAEFAULT;
-	memset(lpWSAData, 0, sizeof(*lpWSAData));
-	lpWSAData->wVersion = lpWSAData->wHighVersion = MAKEWORD(2, 2);
-	if (LOBYTE(wVersionRequested) < 2)
-		return WSAVERNOTSUPPORTED;
+	WSADATA data = { .wVersion = MAKEWORD(2, 2), .wHighVersion = MAKEWORD(2, 2) };
+	bool supported = LOBYTE(wVersionRequested) >= 2;
+
 	if (LOBYTE(wVersionRequested) == 2 && HIBYTE(wVersionRequested) < 2)
-		lpWSAData->wVersion = wVersionRequested;
-	snprintf(lpWSAData->szDescription, sizeof(lpWSAData->szDescription), "Waybill");
-	snprintf(lpWSAData->szSystemStatus, sizeof(lpWSAData->szSystemStatus), "Running");
-	return 0;
+		data.wVersion = wVersionRequested;
+	snprintf(data.szDescription, sizeof(data.szDescription), "Waybill");
+	snprintf(data.szSystemStatus, sizeof(data.szSystemStatus), "Running");
+	if (memory_write(lpWSAData, &data, sizeof(data)))
+		return WSAEFAULT;
+	return supported ? 0 : WSAVERNOTSUPPORTED;
 }
 
 int WSACleanup(void)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
  * Handles of events and threads. A handle is a number into a table, with the count of how often
- * that place was given out, so a stale or invented one is known for what it is.
+ * that place was given out, so a stale or invented one, and a descriptor, is known for what it is.
  */
 #include <stdlib.h>
 
@@ -59,7 +59,7 @@ void object_signal(struct object *object)
 
 	object->signalled = true;
 	LIST_FOREACH(waiter, &object->waiters, link)
-	pthread_cond_signal(&waiter->thread->wake);
+	wait_look(waiter->wait);
 }
 
 static bool places_grow(void)
@@ -75,7 +75,8 @@ static bool places_grow(void)
 		return false;
 	places = larger;
 	for (i = place_count; i < count; i++)
-		places[i] = (struct place){ .next_free = i + 1 < count ? i + 2 : 0 };
+		places[i] =
+			(struct place){ .generation = 1, .next_free = i + 1 < count ? i + 2 : 0 };
 	first_free = place_count + 1;
 	place_count = count;
 	return true;
@@ -119,11 +120,6 @@ bool handle_close(HANDLE handle)
 	return true;
 }
 
-static BOOL boolean(int error)
-{
-	return winsock_result(error) == 0;
-}
-
 BOOL WINAPI CloseHandle(HANDLE hObject)
 {
 	bool closed;
@@ -131,7 +127,7 @@ BOOL WINAPI CloseHandle(HANDLE hObject)
 	pthread_mutex_lock(&winsock_lock);
 	closed = handle_close(hObject);
 	pthread_mutex_unlock(&winsock_lock);
-	return boolean(closed ? 0 : WSA_INVALID_HANDLE);
+	return winsock_boolean(closed ? 0 : WSA_INVALID_HANDLE);
 }
 
 WSAEVENT WSAAPI WSACreateEvent(void)
@@ -170,7 +166,7 @@ static BOOL event_set(HANDLE handle, bool signalled)
 	if (object)
 		object_release(object);
 	pthread_mutex_unlock(&winsock_lock);
-	return boolean(error);
+	return winsock_boolean(error);
 }
 
 BOOL WSAAPI WSASetEvent(WSAEVENT hEvent)

@@ -105,29 +105,24 @@ static int query_try(struct winsocket *socket, DWORD code, void *out, DWORD out_
 {
 	bool records = code == SIO_QUERY_WFP_CONNECTION_REDIRECT_RECORDS;
 	size_t size = out_size;
-	int64_t flow = thread_flow;
+	uint32_t flow = socket_flow(socket, thread_flow);
+	bool waits = socket->datagram || is_connecting(socket->fd);
 	int result, error;
 
-	if (socket->datagram && flow < 0)
-		flow = __atomic_load_n(&socket->flow, __ATOMIC_RELAXED);
 	if (socket->datagram && !flow && thread_flow < 0)
 		flow = flow_waiting(socket);
 	if (socket->datagram && !flow && thread_flow == 0)
 		return FWP_E_NOT_FOUND;
-	if (flow > 0)
-		result =
-			records ?
-				waybill_flow_records_query(socket->fd, (uint32_t)flow, out, &size) :
-				waybill_flow_context_query(socket->fd, (uint32_t)flow, out, &size);
+	if (flow)
+		result = records ? waybill_flow_records_query(socket->fd, flow, out, &size) :
+				   waybill_flow_context_query(socket->fd, flow, out, &size);
 	else
 		result = records ? waybill_records_query(socket->fd, out, &size) :
 				   waybill_context_query(socket->fd, out, &size);
 	error = answer(socket, code, result);
 	if (!result || result == -ERANGE)
 		*count = (DWORD)size;
-	if (result == -ENOTCONN && (socket->datagram || is_connecting(socket->fd)))
-		return AGAIN;
-	return error;
+	return result == -ENOTCONN && waits ? AGAIN : error;
 }
 
 static int query_attempt(struct operation *operation)
@@ -351,9 +346,5 @@ int WSPAPI WSPIoctl(SOCKET s, DWORD dwIoControlCode, LPVOID lpvInBuffer, DWORD c
 	}
 	if (!error)
 		error = control(s, &call);
-	if (!error)
-		return 0;
-	if (lpErrno)
-		memory_write(lpErrno, &error, sizeof(error));
-	return SOCKET_ERROR;
+	return winsock_provider_result(error, lpErrno);
 }

@@ -4,6 +4,7 @@
  * datagram socket, where flows are told, and with records.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <waybill/waybill.h>
@@ -11,8 +12,6 @@
 #include "../flow.h"
 #include "../option.h"
 #include "winsock.h"
-
-#define CONTROL_ROOM (WAYBILL_CONTROL_MAX + 512)
 
 /*
  * Receives, and says of what flow it is. Who wants neither records nor contexts does not take the
@@ -55,6 +54,37 @@ static int receive_error(const struct winsocket *socket, int error)
 	return socket->datagram && error == ECONNREFUSED ? WSAECONNRESET : winsock_error(error);
 }
 
+/* A call that blocks has run into the time that the socket is given. */
+static int again_error(const struct winsocket *socket)
+{
+	return fcntl(socket->fd, F_GETFL) & O_NONBLOCK ? WSAEWOULDBLOCK : WSAETIMEDOUT;
+}
+
+int send_error(SOCKET s, int error)
+{
+	struct sockaddr_storage own;
+	const struct sockaddr_in *four = (const void *)&own;
+	struct winsocket *socket;
+	socklen_t length = sizeof(own);
+	bool ended = false;
+
+	if (error == EDESTADDRREQ)
+		return WSAENOTCONN;
+	if (error != EPIPE)
+		return winsock_error(error);
+	/* It was ended here; it never was connected; or the peer has ended it. */
+	socket = socket_block(s);
+	if (socket)
+		ended = socket->ended;
+	socket_unblock(socket);
+	if (ended)
+		return WSAESHUTDOWN;
+	if (!getsockname(socket_descriptor(s), (struct sockaddr *)&own, &length) &&
+	    (own.ss_family == AF_INET || own.ss_family == AF_INET6) && !four->sin_port)
+		return WSAENOTCONN;
+	return WSAECONNRESET;
+}
+
 /* What only the caller's WSAMSG has: control messages, and where they end. */
 static int message_return(struct winsocket *socket, const struct wishes *wishes,
 			  struct message *message, const struct msghdr *header, DWORD *flags)
@@ -74,6 +104,28 @@ static int message_return(struct winsocket *socket, const struct wishes *wishes,
 	message->caller->Control.len = size;
 	message->caller->dwFlags = *flags;
 	return 0;
+}
+
+static size_t bytes_of(const struct message *message, size_t buffers)
+{
+	size_t sum = 0, i;
+
+	for (i = 0; i < buffers; i++)
+		sum += message->buffers[i].iov_len;
+	return sum;
+}
+
+/* Over what was sent, or received, of a stream already. */
+static void buffers_skip(struct message *message, size_t buffers, size_t sent)
+{
+	size_t i, part;
+
+	for (i = 0; i < buffers && sent; i++) {
+		part = sent < message->buffers[i].iov_len ? sent : message->buffers[i].iov_len;
+		message->buffers[i].iov_base = (char *)message->buffers[i].iov_base + part;
+		message->buffers[i].iov_len -= part;
+		sent -= part;
+	}
 }
 
 /* One receive, blocking if flags do not say otherwise. 0, a Windows error, or AGAIN. */
@@ -99,10 +151,17 @@ static int message_receive(struct winsocket *socket, struct message *message, si
 	pthread_mutex_unlock(&winsock_lock);
 	size = receive(socket, &wishes, &header, flags | message->call_flags, &number);
 	if (size == -EAGAIN || size == -EWOULDBLOCK)
-		return flags & MSG_DONTWAIT ? AGAIN : WSAEWOULDBLOCK;
+		return flags & MSG_DONTWAIT ? AGAIN : again_error(socket);
 	if (size < 0)
 		return receive_error(socket, (int)-size);
-	*count = (DWORD)size;
+	message->done += (size_t)size;
+	*count = (DWORD)message->done;
+	/* All of it was asked for: it goes on, unless that was the end. */
+	if (size && !socket->datagram && flags & MSG_DONTWAIT &&
+	    message->call_flags & MSG_WAITALL && (size_t)size < bytes_of(message, buffers)) {
+		buffers_skip(message, buffers, (size_t)size);
+		return AGAIN;
+	}
 	*out_flags = (DWORD)header.msg_flags & ~(DWORD)(MSG_CTRUNC | MSG_CMSG_CLOEXEC);
 	if (wishes.flows && !(message->call_flags & MSG_ERRQUEUE)) {
 		*flow = number;
@@ -119,28 +178,6 @@ static int message_receive(struct winsocket *socket, struct message *message, si
 	if (!error && socket->datagram && header.msg_flags & MSG_TRUNC)
 		error = WSAEMSGSIZE;
 	return error;
-}
-
-static size_t bytes_of(const struct message *message, size_t buffers)
-{
-	size_t sum = 0, i;
-
-	for (i = 0; i < buffers; i++)
-		sum += message->buffers[i].iov_len;
-	return sum;
-}
-
-/* Over what was sent of a stream already. */
-static void buffers_skip(struct message *message, size_t buffers, size_t sent)
-{
-	size_t i, part;
-
-	for (i = 0; i < buffers && sent; i++) {
-		part = sent < message->buffers[i].iov_len ? sent : message->buffers[i].iov_len;
-		message->buffers[i].iov_base = (char *)message->buffers[i].iov_base + part;
-		message->buffers[i].iov_len -= part;
-		sent -= part;
-	}
 }
 
 /* One send. Of a stream that does not block, as much as has room: AGAIN while there is more. */
@@ -171,11 +208,11 @@ static int message_send(struct winsocket *socket, struct message *message, size_
 	else if ((size = sendmsg(socket->fd, &header, flags)) < 0)
 		size = -errno;
 	if (size == -EAGAIN || size == -EWOULDBLOCK)
-		return flags & MSG_DONTWAIT ? AGAIN : WSAEWOULDBLOCK;
+		return flags & MSG_DONTWAIT ? AGAIN : again_error(socket);
 	if (size < 0)
-		return winsock_error((int)-size);
-	message->sent += (size_t)size;
-	*count = (DWORD)message->sent;
+		return send_error((SOCKET)socket->fd, (int)-size);
+	message->done += (size_t)size;
+	*count = (DWORD)message->done;
 	if (socket->datagram || !(flags & MSG_DONTWAIT) || (size_t)size == all)
 		return 0;
 	buffers_skip(message, buffers, (size_t)size);
@@ -213,7 +250,7 @@ static int buffers_read(struct iovec *to, const WSABUF *from, size_t count)
 	return 0;
 }
 
-struct call {
+struct transfer {
 	SOCKET s;
 	enum direction direction;
 	const WSABUF *buffers;
@@ -224,14 +261,25 @@ struct call {
 	struct message message;
 };
 
-/* At once, or blocking as the socket does: without the socket being kept from closing. */
+/*
+ * At once, or blocking as the socket does: without the socket being kept from closing. Behind calls
+ * of a stream that pend it waits its turn: what they send is not to be torn apart.
+ */
 static int call_plain(struct winsocket *socket, struct operation *operation, DWORD *count,
 		      DWORD *flags)
 {
 	size_t buffers = operation->message.count;
 	int error;
 
+	if (!socket->datagram && socket_waits((SOCKET)socket->fd, operation->direction)) {
+		if (!(fcntl(socket->fd, F_GETFL) & O_NONBLOCK))
+			return operation_wait(socket, operation, count);
+		socket_leave(socket);
+		operation_free(operation);
+		return WSAEWOULDBLOCK;
+	}
 	pthread_mutex_lock(&winsock_lock);
+	socket->blocked++;
 	socket_unuse(socket);
 	pthread_mutex_unlock(&winsock_lock);
 	if (operation->direction == RECEIVE)
@@ -241,14 +289,11 @@ static int call_plain(struct winsocket *socket, struct operation *operation, DWO
 		error = message_send(socket, &operation->message, buffers, 0, count);
 	if (operation->flow >= 0)
 		socket_thread_flow_set(socket->id, (uint32_t)operation->flow);
-	pthread_mutex_lock(&winsock_lock);
-	socket_release(socket);
-	pthread_mutex_unlock(&winsock_lock);
 	operation_free(operation);
-	return error;
+	return socket_unblock(socket) ? WSAEINTR : error;
 }
 
-static int call_check(const struct call *call, bool overlapped)
+static int call_check(const struct transfer *call, bool overlapped)
 {
 	const DWORD none = 0;
 
@@ -261,7 +306,7 @@ static int call_check(const struct call *call, bool overlapped)
 	return 0;
 }
 
-static int call_run(const struct call *call)
+static int call_run(const struct transfer *call)
 {
 	struct operation *operation = NULL;
 	struct winsocket *socket;
@@ -309,7 +354,7 @@ static int call_run(const struct call *call)
 }
 
 /* The caller's WSAMSG. 0 or a Windows error. */
-static int message_read(LPWSAMSG caller, bool write, struct call *call)
+static int message_read(LPWSAMSG caller, bool write, struct transfer *call)
 {
 	struct message *message = &call->message;
 	WSAMSG copy;
@@ -333,11 +378,11 @@ int WSAAPI WSARecvMsg(SOCKET s, LPWSAMSG lpMsg, LPDWORD lpdwNumberOfBytesRecvd,
 		      LPWSAOVERLAPPED lpOverlapped,
 		      LPWSAOVERLAPPED_COMPLETION_ROUTINE lpCompletionRoutine)
 {
-	struct call call = { .s = s,
-			     .direction = RECEIVE,
-			     .count = lpdwNumberOfBytesRecvd,
-			     .overlapped = lpOverlapped,
-			     .routine = lpCompletionRoutine };
+	struct transfer call = { .s = s,
+				 .direction = RECEIVE,
+				 .count = lpdwNumberOfBytesRecvd,
+				 .overlapped = lpOverlapped,
+				 .routine = lpCompletionRoutine };
 	int error = message_read(lpMsg, true, &call);
 
 	return error ? winsock_result(error) : call_run(&call);
@@ -347,12 +392,12 @@ int WSAAPI WSASendMsg(SOCKET s, LPWSAMSG lpMsg, DWORD dwFlags, LPDWORD lpNumberO
 		      LPWSAOVERLAPPED lpOverlapped,
 		      LPWSAOVERLAPPED_COMPLETION_ROUTINE lpCompletionRoutine)
 {
-	struct call call = { .s = s,
-			     .direction = SEND,
-			     .count = lpNumberOfBytesSent,
-			     .overlapped = lpOverlapped,
-			     .routine = lpCompletionRoutine,
-			     .message.call_flags = (int)dwFlags };
+	struct transfer call = { .s = s,
+				 .direction = SEND,
+				 .count = lpNumberOfBytesSent,
+				 .overlapped = lpOverlapped,
+				 .routine = lpCompletionRoutine,
+				 .message.call_flags = (int)dwFlags };
 	int error = message_read(lpMsg, false, &call);
 
 	return error ? winsock_result(error) : call_run(&call);
@@ -363,13 +408,13 @@ int WSAAPI WSARecvFrom(SOCKET s, LPWSABUF lpBuffers, DWORD dwBufferCount,
 		       LPINT lpFromlen, LPWSAOVERLAPPED lpOverlapped,
 		       LPWSAOVERLAPPED_COMPLETION_ROUTINE lpCompletionRoutine)
 {
-	struct call call = { .s = s,
-			     .direction = RECEIVE,
-			     .buffers = lpBuffers,
-			     .buffer_count = dwBufferCount,
-			     .count = lpNumberOfBytesRecvd,
-			     .overlapped = lpOverlapped,
-			     .routine = lpCompletionRoutine };
+	struct transfer call = { .s = s,
+				 .direction = RECEIVE,
+				 .buffers = lpBuffers,
+				 .buffer_count = dwBufferCount,
+				 .count = lpNumberOfBytesRecvd,
+				 .overlapped = lpOverlapped,
+				 .routine = lpCompletionRoutine };
 	DWORD flags;
 	INT length = 0;
 
@@ -399,7 +444,7 @@ int WSAAPI WSASendTo(SOCKET s, LPWSABUF lpBuffers, DWORD dwBufferCount, LPDWORD 
 		     LPWSAOVERLAPPED lpOverlapped,
 		     LPWSAOVERLAPPED_COMPLETION_ROUTINE lpCompletionRoutine)
 {
-	struct call call = {
+	struct transfer call = {
 		.s = s,
 		.direction = SEND,
 		.buffers = lpBuffers,

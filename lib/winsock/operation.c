@@ -63,7 +63,8 @@ static void operation_leave(struct operation *operation)
 	struct winsocket *socket = operation->socket;
 
 	TAILQ_REMOVE(&socket->queues[operation->direction].operations, operation, link);
-	if (operation->thread)
+	/* One that is in operation_begin() still stays its thread's, which may end meanwhile. */
+	if (operation->thread && !operation->issuing)
 		LIST_REMOVE(operation, of_thread);
 	socket_release(socket);
 }
@@ -160,10 +161,20 @@ static bool tried_now(const struct operation *operation)
 /* One that is being tried ends when the attempt has: by that, or as aborted. */
 static void operation_cancel(struct operation *operation)
 {
-	if (tried_now(operation))
+	struct winsocket *socket = operation->socket;
+	enum direction direction = operation->direction;
+	bool first = TAILQ_FIRST(&socket->queues[direction].operations) == operation;
+
+	if (tried_now(operation)) {
 		operation->cancelled = true;
-	else
-		operation_end(operation, WSA_OPERATION_ABORTED);
+		return;
+	}
+	socket->references++;
+	operation_end(operation, WSA_OPERATION_ABORTED);
+	/* The next in line may be able to go on where this one could not. */
+	if (first && !socket->closing && !TAILQ_EMPTY(&socket->queues[direction].operations))
+		ready_watch(socket);
+	socket_release(socket);
 }
 
 int operations_cancel(struct winsocket *socket, LPWSAOVERLAPPED overlapped)
@@ -191,7 +202,8 @@ void operations_end(struct thread *thread)
 	while ((operation = LIST_FIRST(&thread->operations))) {
 		LIST_REMOVE(operation, of_thread);
 		operation->thread = NULL;
-		operation_cancel(operation);
+		if (!operation->finished)
+			operation_cancel(operation);
 	}
 }
 
@@ -255,12 +267,10 @@ static int operation_issued(struct winsocket *socket, struct operation *operatio
 		error = ready_watch(socket);
 		if (!error)
 			return WSA_IO_PENDING;
-		if (tried_now(operation)) {
-			operation->cancelled = true;
-			return WSA_IO_PENDING;
-		}
 		operation_leave(operation);
 		operation->result = error;
+	} else if (operation->thread) {
+		LIST_REMOVE(operation, of_thread);
 	}
 	error = operation->result;
 	if (count)
@@ -298,7 +308,9 @@ int operation_begin(struct winsocket *socket, struct operation *operation,
 	if (error) {
 		operation_free(operation);
 	} else {
-		operations_try(socket, operation->direction);
+		/* Behind others it waits its turn, and the call returns at once. */
+		if (TAILQ_FIRST(&socket->queues[operation->direction].operations) == operation)
+			operations_try(socket, operation->direction);
 		error = operation_issued(socket, operation, count, flags);
 	}
 	pthread_mutex_unlock(&winsock_lock);
@@ -361,7 +373,7 @@ BOOL WSAAPI WSAGetOverlappedResult(SOCKET s, LPWSAOVERLAPPED lpOverlapped, LPDWO
 	if (!socket) {
 		/* The result of what closing aborted can be had all the same. */
 		if (error != WSAENOTSOCK)
-			return winsock_result(error) == 0;
+			return winsock_boolean(error);
 		error = 0;
 	}
 	if (memory_read(&seen, lpOverlapped, sizeof(seen)) ||
@@ -391,7 +403,7 @@ out:
 	}
 	if (socket)
 		socket_leave(socket);
-	return winsock_result(error) == 0;
+	return winsock_boolean(error);
 }
 
 BOOL WINAPI CancelIoEx(HANDLE hFile, LPOVERLAPPED lpOverlapped)
@@ -401,10 +413,10 @@ BOOL WINAPI CancelIoEx(HANDLE hFile, LPOVERLAPPED lpOverlapped)
 
 	socket = socket_enter((SOCKET)hFile, &error);
 	if (!socket)
-		return winsock_result(error == WSAENOTSOCK ? WSA_INVALID_HANDLE : error) == 0;
+		return winsock_boolean(error == WSAENOTSOCK ? WSA_INVALID_HANDLE : error);
 	pthread_mutex_lock(&winsock_lock);
 	count = operations_cancel(socket, lpOverlapped);
 	pthread_mutex_unlock(&winsock_lock);
 	socket_leave(socket);
-	return winsock_result(count ? 0 : ERROR_NOT_FOUND) == 0;
+	return winsock_boolean(count ? 0 : ERROR_NOT_FOUND);
 }

@@ -83,20 +83,58 @@ static int value_return(const void *from, int from_size, char *value, int *size)
 
 static int original_get(struct winsocket *socket, char *value, int *size)
 {
-	int64_t flow = socket_thread_flow(socket->id);
+	uint32_t flow = socket_flow(socket, socket_thread_flow(socket->id));
 	struct sockaddr_storage address;
 	socklen_t length;
 	int result;
 
-	if (socket->datagram && flow < 0)
-		flow = __atomic_load_n(&socket->flow, __ATOMIC_RELAXED);
 	if (socket->datagram && !flow)
 		return FWP_E_NOT_FOUND;
-	result = socket->datagram ?
-			 waybill_flow_original_destination_query(socket->fd, (uint32_t)flow,
-								 &address, &length) :
-			 waybill_original_destination_query(socket->fd, &address, &length);
+	result = flow ? waybill_flow_original_destination_query(socket->fd, flow, &address,
+								&length) :
+			waybill_original_destination_query(socket->fd, &address, &length);
 	return result ? winsock_error(-result) : value_return(&address, (int)length, value, size);
+}
+
+static bool is_timeout(int level, int option)
+{
+	return level == SOL_SOCKET && (option == SO_RCVTIMEO || option == SO_SNDTIMEO);
+}
+
+/* Windows counts milliseconds in a DWORD; who passes a struct timeval means that. */
+static int timeout_set(int fd, int option, const char *value, int size)
+{
+	struct timeval time;
+	DWORD milliseconds;
+
+	if (size >= (int)sizeof(time)) {
+		if (memory_read(&time, value, sizeof(time)))
+			return WSAEFAULT;
+	} else if (size < (int)sizeof(milliseconds) ||
+		   memory_read(&milliseconds, value, sizeof(milliseconds))) {
+		return WSAEFAULT;
+	} else {
+		time.tv_sec = milliseconds / 1000;
+		time.tv_usec = milliseconds % 1000 * 1000;
+	}
+	return setsockopt(fd, SOL_SOCKET, option, &time, sizeof(time)) ? winsock_error(errno) : 0;
+}
+
+static int timeout_get(int fd, int option, char *value, int *size)
+{
+	struct timeval time;
+	socklen_t length = sizeof(time);
+	DWORD milliseconds;
+	int room;
+
+	if (memory_read(&room, size, sizeof(room)))
+		return WSAEFAULT;
+	if (getsockopt(fd, SOL_SOCKET, option, &time, &length))
+		return winsock_error(errno);
+	milliseconds = (DWORD)(time.tv_sec * 1000 + time.tv_usec / 1000);
+	return room >= (int)sizeof(time) ?
+		       value_return(&time, sizeof(time), value, size) :
+		       value_return(&milliseconds, sizeof(milliseconds), value, size);
 }
 
 static int option_get_at(struct winsocket *socket, int level, int option, char *value, int *size)
@@ -114,11 +152,15 @@ static int option_get_at(struct winsocket *socket, int level, int option, char *
 		pthread_mutex_unlock(&winsock_lock);
 		return value_return(&on, sizeof(on), value, size);
 	}
+	if (is_timeout(level, option))
+		return timeout_get(socket->fd, option, value, size);
+	if (level == SOL_SOCKET && option == SO_EXCLUSIVEADDRUSE) {
+		on = TRUE;
+		return value_return(&on, sizeof(on), value, size);
+	}
 	if (memory_read(&room, size, sizeof(room)) || room < 0)
 		return WSAEFAULT;
 	length = (socklen_t)room;
-	if (level == SOL_SOCKET && option == SO_EXCLUSIVEADDRUSE)
-		option = SO_REUSEADDR;
 	if (getsockopt(socket->fd, level, option, value, &length))
 		return winsock_error(errno);
 	room = (int)length;
@@ -145,6 +187,21 @@ int winsock_getsockopt(SOCKET s, int level, int optname, char *optval, int *optl
 	return winsock_result(error);
 }
 
+/*
+ * That nobody else gets the port is so anyway. A listener is not to be kept from it by what old
+ * connections have left; with datagrams, the option that says so would share the port.
+ */
+static int exclusive_set(struct winsocket *socket)
+{
+	int on = 1;
+
+	if (socket->datagram)
+		return 0;
+	return setsockopt(socket->fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) ?
+		       winsock_error(errno) :
+		       0;
+}
+
 int winsock_setsockopt(SOCKET s, int level, int optname, const char *optval, int optlen)
 {
 	struct winsocket *socket;
@@ -153,11 +210,12 @@ int winsock_setsockopt(SOCKET s, int level, int optname, const char *optval, int
 	socket = socket_enter(s, &error);
 	if (!socket)
 		return winsock_result(error);
-	/* That a port has one listener at a time is so anyway. */
 	if (level == SOL_SOCKET && optname == SO_EXCLUSIVEADDRUSE)
-		optname = SO_REUSEADDR;
-	if (!wish_set(socket, level, optname, optval, optlen, &error) &&
-	    setsockopt(socket->fd, level, optname, optval, (socklen_t)optlen))
+		error = exclusive_set(socket);
+	else if (is_timeout(level, optname))
+		error = timeout_set(socket->fd, optname, optval, optlen);
+	else if (!wish_set(socket, level, optname, optval, optlen, &error) &&
+		 setsockopt(socket->fd, level, optname, optval, (socklen_t)optlen))
 		error = winsock_error(errno);
 	socket_leave(socket);
 	return winsock_result(error);

@@ -20,13 +20,16 @@ static int failed_if(int result)
 static bool receives_flows(struct winsocket *socket, const struct sockaddr *name, int length,
 			   in_port_t *port)
 {
-	const struct wishes *wishes = &socket->wishes;
 	struct sockaddr_storage copy;
+	struct wishes wishes;
 	const struct sockaddr_in *four = (const void *)&copy;
 	const struct sockaddr_in6 *six = (const void *)&copy;
 
-	if (!socket->datagram || !(wishes->records[FOUR] || wishes->records[SIX] ||
-				   wishes->contexts[FOUR] || wishes->contexts[SIX]))
+	pthread_mutex_lock(&winsock_lock);
+	wishes = socket->wishes;
+	pthread_mutex_unlock(&winsock_lock);
+	if (!socket->datagram || !(wishes.records[FOUR] || wishes.records[SIX] ||
+				   wishes.contexts[FOUR] || wishes.contexts[SIX]))
 		return false;
 	if (length < (int)sizeof(*four) || length > (int)sizeof(copy) ||
 	    memory_read(&copy, name, (size_t)length))
@@ -58,10 +61,13 @@ int winsock_bind(SOCKET s, const struct sockaddr *name, int namelen)
 
 int winsock_connect(SOCKET s, const struct sockaddr *name, int namelen)
 {
-	if (!connect(socket_descriptor(s), name, (socklen_t)namelen))
-		return 0;
+	struct winsocket *socket = socket_block(s);
+	int error = 0;
+
 	/* Not "it goes on", as WSAEWOULDBLOCK would say: a share of handshakes is used up. */
-	return winsock_result(errno == EAGAIN ? WSAENOBUFS : winsock_error(errno));
+	if (connect(socket_descriptor(s), name, (socklen_t)namelen))
+		error = errno == EAGAIN ? WSAENOBUFS : winsock_error(errno);
+	return winsock_result(socket_unblock(socket) ? WSAEINTR : error);
 }
 
 int winsock_listen(SOCKET s, int backlog)
@@ -71,7 +77,20 @@ int winsock_listen(SOCKET s, int backlog)
 
 int winsock_shutdown(SOCKET s, int how)
 {
-	return failed_if(shutdown(socket_descriptor(s), how));
+	struct winsocket *socket;
+	int error;
+
+	socket = socket_enter(s, &error);
+	if (!socket)
+		return winsock_result(error);
+	error = shutdown(socket->fd, how) ? winsock_error(errno) : 0;
+	if (!error && how != SD_RECEIVE) {
+		pthread_mutex_lock(&winsock_lock);
+		socket->ended = true;
+		pthread_mutex_unlock(&winsock_lock);
+	}
+	socket_leave(socket);
+	return winsock_result(error);
 }
 
 typedef int name_call(int, struct sockaddr *, socklen_t *);
@@ -136,49 +155,69 @@ int winsock_select(int nfds, fd_set *readfds, fd_set *writefds, fd_set *exceptfd
 	int count;
 
 	if (timeout) {
-		copy = *timeout;
+		if (memory_read(&copy, timeout, sizeof(copy)))
+			return winsock_result(WSAEFAULT);
 		wait = &copy;
 	}
 	count = select(FD_SETSIZE, readfds, writefds, exceptfds, wait);
 	return count < 0 ? failed_if(-1) : count;
 }
 
-static bool is_datagram(SOCKET s)
+/*
+ * What needs no more than the call itself: a socket that tells flows takes the longer way, by which
+ * they are noted, and so does one on which calls wait in line.
+ */
+static bool takes_longer_way(SOCKET s, enum direction direction)
 {
-	int type = 0;
-
-	getsockopt(socket_descriptor(s), SOL_SOCKET, SO_TYPE, &type, &(socklen_t){ sizeof(type) });
-	return type == SOCK_DGRAM;
+	return socket_tells_flows(s) || socket_waits(s, direction);
 }
 
-/* A socket that tells flows takes the longer way, by which they are noted. */
+static int receive_plain(SOCKET s, struct msghdr *header, int flags)
+{
+	struct winsocket *socket = socket_block(s);
+	int fd = socket_descriptor(s), error = 0, type = 0;
+	ssize_t size = recvmsg(fd, header, flags);
+
+	if (size < 0) {
+		error = winsock_error(errno);
+		getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &(socklen_t){ sizeof(type) });
+		/* What became of an earlier datagram; and what took too long, as Windows says it. */
+		if (error == WSAECONNREFUSED && type == SOCK_DGRAM)
+			error = WSAECONNRESET;
+		if (error == WSAEWOULDBLOCK && !(flags & MSG_DONTWAIT) &&
+		    !(fcntl(fd, F_GETFL) & O_NONBLOCK))
+			error = WSAETIMEDOUT;
+	} else if (header->msg_flags & MSG_TRUNC) {
+		error = WSAEMSGSIZE;
+	}
+	if (socket_unblock(socket))
+		error = WSAEINTR;
+	return error ? winsock_result(error) : (int)size;
+}
+
 int winsock_recvfrom(SOCKET s, char *buf, int len, int flags, struct sockaddr *from, int *fromlen)
 {
 	WSABUF buffer = { len > 0 ? (ULONG)len : 0, buf };
 	struct iovec part = { buf, buffer.len };
 	struct msghdr header = { .msg_iov = &part, .msg_iovlen = 1 };
 	DWORD count = 0, call_flags = (DWORD)flags;
-	ssize_t size;
+	int length = 0, result;
 
-	if (socket_tells_flows(s))
+	if (takes_longer_way(s, RECEIVE))
 		return WSARecvFrom(s, &buffer, 1, &count, &call_flags, from, fromlen, NULL, NULL) ?
 			       SOCKET_ERROR :
 			       (int)count;
-	if (from && fromlen) {
+	if (from) {
+		if (memory_take(&length, fromlen, sizeof(length)) || length < 0)
+			return winsock_result(WSAEFAULT);
 		header.msg_name = from;
-		header.msg_namelen = (socklen_t)*fromlen;
+		header.msg_namelen = (socklen_t)length;
 	}
-	size = recvmsg(socket_descriptor(s), &header, flags);
-	/* What became of an earlier datagram, as Windows says it. */
-	if (size < 0)
-		return winsock_result(errno == ECONNREFUSED && is_datagram(s) ?
-					      WSAECONNRESET :
-					      winsock_error(errno));
-	if (from && fromlen)
-		*fromlen = (int)header.msg_namelen;
-	if (header.msg_flags & MSG_TRUNC)
-		return winsock_result(WSAEMSGSIZE);
-	return (int)size;
+	result = receive_plain(s, &header, flags);
+	length = (int)header.msg_namelen;
+	if (from && result >= 0)
+		memory_write(fromlen, &length, sizeof(length));
+	return result;
 }
 
 int winsock_recv(SOCKET s, char *buf, int len, int flags)
@@ -189,10 +228,27 @@ int winsock_recv(SOCKET s, char *buf, int len, int flags)
 int winsock_sendto(SOCKET s, const char *buf, int len, int flags, const struct sockaddr *to,
 		   int tolen)
 {
-	ssize_t size = sendto(socket_descriptor(s), buf, len > 0 ? (size_t)len : 0,
-			      flags | MSG_NOSIGNAL, to, to ? (socklen_t)tolen : 0);
+	WSABUF buffer = { len > 0 ? (ULONG)len : 0, (char *)buf };
+	struct winsocket *socket;
+	DWORD count = 0;
+	ssize_t size;
+	int error = 0;
 
-	return size < 0 ? failed_if(-1) : (int)size;
+	if (takes_longer_way(s, SEND))
+		return WSASendTo(s, &buffer, 1, &count, (DWORD)flags, to, tolen, NULL, NULL) ?
+			       SOCKET_ERROR :
+			       (int)count;
+	socket = socket_block(s);
+	size = sendto(socket_descriptor(s), buf, buffer.len, flags | MSG_NOSIGNAL, to,
+		      to ? (socklen_t)tolen : 0);
+	if (size < 0) {
+		error = send_error(s, errno);
+		if (error == WSAEWOULDBLOCK && !(fcntl(socket_descriptor(s), F_GETFL) & O_NONBLOCK))
+			error = WSAETIMEDOUT;
+	}
+	if (socket_unblock(socket))
+		error = WSAEINTR;
+	return error ? winsock_result(error) : (int)size;
 }
 
 int winsock_send(SOCKET s, const char *buf, int len, int flags)

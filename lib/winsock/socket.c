@@ -21,16 +21,6 @@ int socket_descriptor(SOCKET s)
 	return s > INT32_MAX ? -1 : (int)s;
 }
 
-bool socket_tells_flows(SOCKET s)
-{
-	bool tells;
-
-	pthread_mutex_lock(&winsock_lock);
-	tells = s < socket_count && sockets[s] && sockets[s]->wishes.flows;
-	pthread_mutex_unlock(&winsock_lock);
-	return tells;
-}
-
 void socket_release(struct winsocket *socket)
 {
 	if (!--socket->references)
@@ -43,13 +33,81 @@ void socket_unuse(struct winsocket *socket)
 		pthread_cond_broadcast(&unused);
 }
 
-/* From here on the descriptor stands for nothing, or for something new. */
-static void forget(int fd)
+/* From here on the descriptor stands for nothing, or for something new. Releases the caller's. */
+static void forget(struct winsocket *socket)
 {
-	struct winsocket *socket = sockets[fd];
-
-	sockets[fd] = NULL;
+	if (sockets[socket->fd] == socket) {
+		sockets[socket->fd] = NULL;
+		socket->references--;
+	}
 	socket_release(socket);
+}
+
+void sockets_each(void (*function)(struct winsocket *socket))
+{
+	size_t i;
+
+	for (i = 0; i < socket_count; i++)
+		if (sockets[i])
+			function(sockets[i]);
+}
+
+/* Of what is known of it already; closing or not. Under the lock. */
+static struct winsocket *socket_known(SOCKET s)
+{
+	return s < socket_count ? sockets[s] : NULL;
+}
+
+bool socket_tells_flows(SOCKET s)
+{
+	struct winsocket *socket;
+	bool tells;
+
+	pthread_mutex_lock(&winsock_lock);
+	socket = socket_known(s);
+	tells = socket && socket->wishes.flows;
+	pthread_mutex_unlock(&winsock_lock);
+	return tells;
+}
+
+struct winsocket *socket_block(SOCKET s)
+{
+	struct winsocket *socket;
+
+	pthread_mutex_lock(&winsock_lock);
+	socket = socket_known(s);
+	if (socket) {
+		socket->references++;
+		socket->blocked++;
+	}
+	pthread_mutex_unlock(&winsock_lock);
+	return socket;
+}
+
+bool socket_unblock(struct winsocket *socket)
+{
+	bool closing;
+
+	if (!socket)
+		return false;
+	pthread_mutex_lock(&winsock_lock);
+	closing = socket->closing;
+	socket->blocked--;
+	socket_release(socket);
+	pthread_mutex_unlock(&winsock_lock);
+	return closing;
+}
+
+bool socket_waits(SOCKET s, enum direction direction)
+{
+	struct winsocket *socket;
+	bool waits;
+
+	pthread_mutex_lock(&winsock_lock);
+	socket = socket_known(s);
+	waits = socket && !TAILQ_EMPTY(&socket->queues[direction].operations);
+	pthread_mutex_unlock(&winsock_lock);
+	return waits;
 }
 
 static bool sockets_grow(int fd)
@@ -98,15 +156,19 @@ static struct winsocket *socket_at(SOCKET s, int *error)
 	int fd = socket_descriptor(s);
 
 	*error = WSAENOTSOCK;
+	socket = fd < 0 ? NULL : socket_known((SOCKET)fd);
+	/* Until it is closed the number is not another's. */
+	if (socket && socket->closing && !__atomic_load_n(&socket->closed, __ATOMIC_ACQUIRE))
+		return NULL;
 	if (fd < 0 || fstat(fd, &status) || !S_ISSOCK(status.st_mode))
 		return NULL;
-	socket = (size_t)fd < socket_count ? sockets[fd] : NULL;
-	if (socket && socket->closing)
-		return NULL;
-	if (socket && socket->inode != status.st_ino) {
-		socket->closing = true;
-		operations_cancel(socket, NULL);
-		forget(fd);
+	if (socket && (socket->closing || socket->inode != status.st_ino)) {
+		if (!socket->closing) {
+			socket->closing = true;
+			operations_cancel(socket, NULL);
+		}
+		socket->references++;
+		forget(socket);
 		socket = NULL;
 	}
 	if (!socket)
@@ -139,7 +201,7 @@ void socket_leave(struct winsocket *socket)
 
 struct winsocket *socket_find(int fd, uint32_t id)
 {
-	struct winsocket *socket = (size_t)fd < socket_count ? sockets[fd] : NULL;
+	struct winsocket *socket = socket_known((SOCKET)fd);
 
 	return socket && socket->id == id && !socket->closing ? socket : NULL;
 }
@@ -162,6 +224,16 @@ static SOCKET socket_adopt(int fd, bool overlapped, int *error)
 	return (SOCKET)fd;
 }
 
+/* As on Windows, where a socket of IPv6 is for IPv6 alone unless it is told otherwise. */
+static int socket_make(int af, int type, int protocol)
+{
+	int fd = socket(af, type | SOCK_CLOEXEC, protocol), on = 1;
+
+	if (fd >= 0 && af == AF_INET6)
+		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on));
+	return fd;
+}
+
 SOCKET WSAAPI WSASocketW(int af, int type, int protocol, LPWSAPROTOCOL_INFOW lpProtocolInfo,
 			 GROUP g, DWORD dwFlags)
 {
@@ -171,8 +243,8 @@ SOCKET WSAAPI WSASocketW(int af, int type, int protocol, LPWSAPROTOCOL_INFOW lpP
 	/* Under the lock: nobody who still has an old number sees the new socket half made. */
 	pthread_mutex_lock(&winsock_lock);
 	if (!lpProtocolInfo)
-		s = socket_adopt(socket(af, type | SOCK_CLOEXEC, protocol),
-				 dwFlags & WSA_FLAG_OVERLAPPED, &error);
+		s = socket_adopt(socket_make(af, type, protocol), dwFlags & WSA_FLAG_OVERLAPPED,
+				 &error);
 	pthread_mutex_unlock(&winsock_lock);
 	winsock_result(error);
 	return s;
@@ -192,35 +264,46 @@ SOCKET winsock_socket(int af, int type, int protocol)
 /* An accepted socket is as its listener: overlapped or not, nonblocking or not. */
 SOCKET winsock_accept(SOCKET s, struct sockaddr *addr, int *addrlen)
 {
-	socklen_t length = addr && addrlen ? (socklen_t)*addrlen : 0;
 	struct winsocket *listener;
-	SOCKET accepted;
-	bool overlapped;
-	int fd, flags, error;
+	SOCKET accepted = INVALID_SOCKET;
+	socklen_t length = 0;
+	bool overlapped, closed;
+	int fd, flags, error, size = 0;
 
+	if (addr && memory_take(&size, addrlen, sizeof(size))) {
+		winsock_result(WSAEFAULT);
+		return INVALID_SOCKET;
+	}
+	length = size > 0 ? (socklen_t)size : 0;
 	listener = socket_enter(s, &error);
 	if (!listener) {
 		winsock_result(error);
 		return INVALID_SOCKET;
 	}
 	overlapped = listener->overlapped;
+	flags = fcntl(listener->fd, F_GETFL);
+	socket_block(s);
 	socket_leave(listener);
-	flags = fcntl((int)s, F_GETFL);
-	fd = accept4((int)s, addrlen ? addr : NULL, addrlen ? &length : NULL,
+	fd = accept4((int)s, addr, addr ? &length : NULL,
 		     SOCK_CLOEXEC | (flags & O_NONBLOCK ? SOCK_NONBLOCK : 0));
-	if (fd >= 0 && addr && addrlen)
-		*addrlen = (int)length;
-	pthread_mutex_lock(&winsock_lock);
-	accepted = socket_adopt(fd, overlapped, &error);
-	pthread_mutex_unlock(&winsock_lock);
-	winsock_result(error);
+	error = fd < 0 ? winsock_error(errno) : 0;
+	closed = socket_unblock(listener);
+	if (!error) {
+		pthread_mutex_lock(&winsock_lock);
+		accepted = socket_adopt(fd, overlapped, &error);
+		pthread_mutex_unlock(&winsock_lock);
+		size = (int)length;
+		if (addr)
+			memory_write(addrlen, &size, sizeof(size));
+	}
+	winsock_result(error && closed ? WSAEINTR : error);
 	return accepted;
 }
 
 int WSAAPI closesocket(SOCKET s)
 {
 	struct winsocket *socket;
-	int error;
+	int error, blocked;
 
 	pthread_mutex_lock(&winsock_lock);
 	socket = socket_at(s, &error);
@@ -233,9 +316,17 @@ int WSAAPI closesocket(SOCKET s)
 	while (socket->uses)
 		pthread_cond_wait(&unused, &winsock_lock);
 	ready_forget(socket);
-	/* What close(2) says is of no use: the descriptor is gone. */
+	blocked = socket->blocked;
+	socket->references++;
+	pthread_mutex_unlock(&winsock_lock);
+	/* Who blocks in a call would keep the socket open. */
+	if (blocked)
+		shutdown(socket->fd, SHUT_RDWR);
+	/* It may linger; and what close(2) says is of no use, for the descriptor is gone. */
 	close(socket->fd);
-	forget(socket->fd);
+	__atomic_store_n(&socket->closed, true, __ATOMIC_RELEASE);
+	pthread_mutex_lock(&winsock_lock);
+	forget(socket);
 	pthread_mutex_unlock(&winsock_lock);
 	return 0;
 }
@@ -262,6 +353,14 @@ void socket_thread_flow_set(uint32_t id, uint32_t flow)
 
 	received[at].id = id;
 	received[at].flow = flow;
+}
+
+uint32_t socket_flow(struct winsocket *socket, int64_t thread_flow)
+{
+	if (!socket->datagram)
+		return 0;
+	return thread_flow >= 0 ? (uint32_t)thread_flow :
+				  __atomic_load_n(&socket->flow, __ATOMIC_RELAXED);
 }
 
 void socket_received(struct winsocket *socket, uint32_t flow)

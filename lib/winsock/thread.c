@@ -3,12 +3,38 @@
  * Threads: what each has to know of its overlapped calls, the routines that wait for one of its
  * alertable waits, and what happens when it ends.
  */
+#include <limits.h>
 #include <stdlib.h>
 #include <time.h>
 
 #include "winsock.h"
 
 pthread_mutex_t winsock_lock = PTHREAD_MUTEX_INITIALIZER;
+
+/*
+ * A child of fork(2) has nobody who could hold the lock, nor the thread of ready.c. What the
+ * parent's threads began is not completed in it.
+ */
+static void before_fork(void)
+{
+	pthread_mutex_lock(&winsock_lock);
+}
+
+static void after_fork(void)
+{
+	pthread_mutex_unlock(&winsock_lock);
+}
+
+static void after_fork_in_child(void)
+{
+	ready_reset();
+	pthread_mutex_unlock(&winsock_lock);
+}
+
+__attribute__((constructor)) static void fork_prepare(void)
+{
+	pthread_atfork(before_fork, after_fork, after_fork_in_child);
+}
 
 static __thread struct thread *current;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
@@ -169,7 +195,10 @@ static int thread_create(const struct start *start, SIZE_T stack)
 	*copy = *start;
 	pthread_attr_init(&detached);
 	pthread_attr_setdetachstate(&detached, PTHREAD_CREATE_DETACHED);
-	if ((!stack || !pthread_attr_setstacksize(&detached, stack)) &&
+	/* Rounded up, as Windows does. */
+	if (stack && stack < (SIZE_T)PTHREAD_STACK_MIN)
+		stack = (SIZE_T)PTHREAD_STACK_MIN;
+	if ((!stack || !pthread_attr_setstacksize(&detached, (stack + 65535) & ~(SIZE_T)65535)) &&
 	    !pthread_create(&made, &detached, thread_start, copy))
 		error = 0;
 	pthread_attr_destroy(&detached);
@@ -216,15 +245,6 @@ HANDLE WINAPI CreateThread(void *lpThreadAttributes, SIZE_T dwStackSize,
 	return NULL;
 }
 
-static int spi_result(int error, LPINT lpErrno)
-{
-	if (!error)
-		return 0;
-	if (lpErrno)
-		memory_write(lpErrno, &error, sizeof(error));
-	return SOCKET_ERROR;
-}
-
 int WSPAPI WPUOpenCurrentThread(LPWSATHREADID lpThreadId, LPINT lpErrno)
 {
 	struct thread *thread = thread_current();
@@ -245,7 +265,7 @@ int WSPAPI WPUOpenCurrentThread(LPWSATHREADID lpThreadId, LPINT lpErrno)
 		handle_close(id.ThreadHandle);
 		pthread_mutex_unlock(&winsock_lock);
 	}
-	return spi_result(error, lpErrno);
+	return winsock_provider_result(error, lpErrno);
 }
 
 int WSPAPI WPUCloseThread(LPWSATHREADID lpThreadId, LPINT lpErrno)
@@ -257,7 +277,7 @@ int WSPAPI WPUCloseThread(LPWSATHREADID lpThreadId, LPINT lpErrno)
 	if (!error && !handle_close(id.ThreadHandle))
 		error = WSA_INVALID_HANDLE;
 	pthread_mutex_unlock(&winsock_lock);
-	return spi_result(error, lpErrno);
+	return winsock_provider_result(error, lpErrno);
 }
 
 struct user_routine {
@@ -288,7 +308,7 @@ int WSPAPI WPUQueueApc(LPWSATHREADID lpThreadId, LPWSAUSERAPC lpfnUserApc, DWORD
 		error = WSAENOBUFS;
 	if (error) {
 		free(user);
-		return spi_result(error, lpErrno);
+		return winsock_provider_result(error, lpErrno);
 	}
 	*user = (struct user_routine){ { .run = user_routine_run }, lpfnUserApc, dwContext };
 	pthread_mutex_lock(&winsock_lock);
@@ -302,5 +322,5 @@ int WSPAPI WPUQueueApc(LPWSATHREADID lpThreadId, LPWSAUSERAPC lpfnUserApc, DWORD
 	pthread_mutex_unlock(&winsock_lock);
 	if (error)
 		free(user);
-	return spi_result(error, lpErrno);
+	return winsock_provider_result(error, lpErrno);
 }

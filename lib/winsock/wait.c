@@ -9,11 +9,12 @@ struct wait {
 	struct thread *thread;
 	DWORD count;
 	BOOL all;
+	int index; /* of what has ended the wait, or -1 */
 	struct object *objects[WSA_MAXIMUM_WAIT_EVENTS];
 	struct waiter waiters[WSA_MAXIMUM_WAIT_EVENTS];
 };
 
-/* The index that ends the wait, or -1. Nothing is reset by a wait: all events are by hand. */
+/* The index that would end the wait, or -1. Nothing is reset by a wait: all events are by hand. */
 static int signalled(const struct wait *wait)
 {
 	DWORD i;
@@ -24,6 +25,16 @@ static int signalled(const struct wait *wait)
 	if (wait->all)
 		return wait->count && i == wait->count ? 0 : -1;
 	return i < wait->count ? (int)i : -1;
+}
+
+/* It is over even if what was signalled is reset before the thread gets to run. */
+void wait_look(struct wait *wait)
+{
+	if (wait->index >= 0)
+		return;
+	wait->index = signalled(wait);
+	if (wait->index >= 0)
+		pthread_cond_signal(&wait->thread->wake);
 }
 
 static struct timespec deadline_of(DWORD milliseconds)
@@ -43,14 +54,14 @@ static struct timespec deadline_of(DWORD milliseconds)
 static DWORD wait_locked(struct wait *wait, DWORD timeout, BOOL alertable)
 {
 	struct timespec deadline = deadline_of(timeout);
-	int index, late = timeout == 0;
+	int late = timeout == 0;
 
 	for (;;) {
+		wait_look(wait);
+		if (wait->index >= 0)
+			return WSA_WAIT_EVENT_0 + (DWORD)wait->index;
 		if (alertable && thread_run_routines(wait->thread))
 			return WSA_WAIT_IO_COMPLETION;
-		index = signalled(wait);
-		if (index >= 0)
-			return WSA_WAIT_EVENT_0 + (DWORD)index;
 		if (late)
 			return WSA_WAIT_TIMEOUT;
 		if (timeout == INFINITE)
@@ -64,21 +75,25 @@ static DWORD wait_locked(struct wait *wait, DWORD timeout, BOOL alertable)
 /* Handles are the library's copies. */
 static DWORD wait_for(DWORD count, const HANDLE *handles, BOOL all, DWORD timeout, BOOL alertable)
 {
-	struct wait wait = { .thread = thread_current(), .count = count, .all = all };
+	struct wait wait = { .thread = thread_current(), .all = all, .index = -1 };
 	DWORD i, found, result = WSA_WAIT_FAILED;
+	int cancellable;
 
 	if (!wait.thread) {
 		winsock_result(WSA_NOT_ENOUGH_MEMORY);
 		return WSA_WAIT_FAILED;
 	}
+	/* A thread that is cancelled in here would take the lock along. */
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancellable);
 	pthread_mutex_lock(&winsock_lock);
 	for (found = 0; found < count; found++) {
 		wait.objects[found] = handle_object(handles[found]);
 		if (!wait.objects[found])
 			break;
-		wait.waiters[found].thread = wait.thread;
+		wait.waiters[found].wait = &wait;
 		LIST_INSERT_HEAD(&wait.objects[found]->waiters, &wait.waiters[found], link);
 	}
+	wait.count = found;
 	if (found == count)
 		result = wait_locked(&wait, timeout, alertable);
 	for (i = 0; i < found; i++) {
@@ -86,6 +101,7 @@ static DWORD wait_for(DWORD count, const HANDLE *handles, BOOL all, DWORD timeou
 		object_release(wait.objects[i]);
 	}
 	pthread_mutex_unlock(&winsock_lock);
+	pthread_setcancelstate(cancellable, NULL);
 	if (result == WSA_WAIT_FAILED)
 		winsock_result(WSA_INVALID_HANDLE);
 	return result;

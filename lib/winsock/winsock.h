@@ -16,8 +16,8 @@
  *   option.c     socket options
  *   posix.c      the calls that POSIX has under the same name
  *
- * One lock guards all that is shared. Nothing that could block is done under it, and no function of
- * the caller's is called.
+ * One lock guards all that is shared. Nothing that waits for a peer is done under it, and no function
+ * of the caller's is called.
  */
 #ifndef WAYBILL_LIB_WINSOCK_H
 #define WAYBILL_LIB_WINSOCK_H
@@ -35,6 +35,9 @@ extern pthread_mutex_t winsock_lock;
 int winsock_error(int error);
 /* For the end of a call: 0 if the Windows error is 0, else SOCKET_ERROR, and it is the last error. */
 int winsock_result(int error);
+/* The same of a call that returns TRUE, or FALSE; and of a provider's, with its own place for errors. */
+BOOL winsock_boolean(int error);
+int winsock_provider_result(int error, LPINT lpErrno);
 /* The value of Internal, an NTSTATUS, for a Windows error; and back. */
 ULONG_PTR winsock_status(int error);
 int winsock_status_error(ULONG_PTR status);
@@ -75,9 +78,11 @@ bool thread_run_routines(struct thread *thread);
 /* What a handle is of. */
 enum object_kind { OBJECT_EVENT, OBJECT_THREAD };
 
+struct wait;
+
 struct waiter {
 	LIST_ENTRY(waiter) link;
-	struct thread *thread;
+	struct wait *wait;
 };
 
 struct object {
@@ -97,6 +102,8 @@ HANDLE handle_new(struct object *object);
 /* With a reference for the caller; NULL: no such handle. */
 struct object *handle_object(HANDLE handle);
 bool handle_close(HANDLE handle);
+/* Something that is waited for was signalled. */
+void wait_look(struct wait *wait);
 
 /* What an overlapped call waits for, and with whom it is in line. */
 enum direction { QUERY, RECEIVE, SEND, IMMEDIATE, DIRECTIONS };
@@ -115,8 +122,11 @@ struct winsocket {
 	uint32_t id;    /* no other socket of this process ever had it */
 	uint64_t inode; /* tells if the descriptor has become another socket's */
 	int references;
-	int uses; /* calls on the descriptor that are under way; it is closed when there are none */
+	int uses;    /* short calls on the descriptor; it is closed when there are none */
+	int blocked; /* calls that may block; closing the socket wakes them */
+	bool ended;  /* SD_SEND was said */
 	bool overlapped, closing;
+	bool closed; /* of one that is closing, and still in the table */
 	bool watched;  /* ready.c was told of it */
 	bool datagram; /* its type */
 	bool answered; /* Waybill has answered on it */
@@ -139,10 +149,21 @@ void socket_leave(struct winsocket *socket);
 int socket_descriptor(SOCKET s);
 /* Whether receives on it have to look at flows. */
 bool socket_tells_flows(SOCKET s);
+/*
+ * Around a call that may block: NULL if nothing is known of the socket, and then nothing is to be
+ * done. After it, whether the socket has been closed meanwhile: the call was woken by that.
+ */
+struct winsocket *socket_block(SOCKET s);
+bool socket_unblock(struct winsocket *socket);
+/* Whether calls wait in a line, which an ordinary call must not overtake. */
+bool socket_waits(SOCKET s, enum direction direction);
 /* These under the lock. */
 void socket_unuse(struct winsocket *socket);
 void socket_release(struct winsocket *socket);
 struct winsocket *socket_find(int fd, uint32_t id);
+void sockets_each(void (*function)(struct winsocket *socket));
+/* Which flow a question on a datagram socket is about; 0: none, or not known yet. */
+uint32_t socket_flow(struct winsocket *socket, int64_t thread_flow);
 /*
  * The flow of the datagram that the calling thread received last on the socket of this id, 0 for one that was
  * not redirected; -1: it received none. And sets it.
@@ -158,6 +179,8 @@ int socket_tell_flows(struct winsocket *socket);
 #define AGAIN (-1)
 
 #define BUFFERS_MAX 1024
+/* Larger than anything that the library or the kernel puts before a caller, or takes from one. */
+#define CONTROL_ROOM 4096
 
 struct message {
 	WSAMSG *caller; /* WSARecvMsg: updated at the end. Else NULL */
@@ -168,7 +191,7 @@ struct message {
 	CHAR *control;
 	ULONG control_size;
 	int call_flags;
-	size_t sent; /* of a stream, before this attempt */
+	size_t done; /* of a stream, in the attempts so far */
 	size_t count;
 	struct iovec *buffers;
 };
@@ -231,6 +254,11 @@ void operations_try(struct winsocket *socket, enum direction direction);
 /* Under the lock: has operations_try() called when the socket is ready. 0 or a Windows error. */
 int ready_watch(struct winsocket *socket);
 void ready_forget(struct winsocket *socket);
+/* In a child of fork(2): as if nothing had been watched yet. */
+void ready_reset(void);
+
+/* The Windows error of a send, some of which depend on the socket. */
+int send_error(SOCKET s, int error);
 
 /*
  * From the kernel's control messages to the caller's, those that it wants. *size is the room, then

@@ -8,18 +8,20 @@
 #include "datagram_tools.h"
 
 #define FLOODER 61001
+#define ROUNDS 4
 
 struct result {
 	unsigned int sent, refused, other;
+	atomic_int rounds; /* of the one that behaves */
 };
 
-/* Many destinations from many sockets, as fast as it goes. */
+/* Many destinations from many sockets, as fast as it goes, until the other had a few turns. */
 static int flood(void *data)
 {
 	struct result *result = data;
 	struct sockaddr_storage to;
 
-	for (unsigned int n = 0; n < 40000; n++) {
+	for (unsigned int n = 0; n < 40000 || (n < 20000000 && result->rounds < ROUNDS); n++) {
 		static int fd[64];
 		int *one = &fd[n % 64];
 		socklen_t length = datagram_address(V4, n % 60000, &to);
@@ -38,18 +40,19 @@ static int flood(void *data)
 
 static int behave(void *data)
 {
-	atomic_int *go_on = data;
-	int fd = datagram_socket(V4), rounds = 0;
+	struct seen *shared = data;
+	struct result *result = (void *)shared->records;
+	int fd = datagram_socket(V4);
 
 	do {
 		int fresh = datagram_socket(V4);
 
-		datagram_check(fresh, V4, rounds % 100, "new");
-		datagram_check(fd, V4, rounds % 100, "old");
+		datagram_check(fresh, V4, result->rounds % 100, "new");
+		datagram_check(fd, V4, result->rounds % 100, "old");
 		close(fresh);
-		rounds++;
-	} while (*go_on);
-	return rounds > 3 ? 0 : 1;
+		result->rounds++;
+	} while (shared->go);
+	return result->rounds < ROUNDS;
 }
 
 int main(void)
@@ -71,7 +74,7 @@ int main(void)
 	EXPECT(good >= 0);
 	if (!good)
 		_exit(world_as(&world, "app", APPLICATION_UID, behave,
-			       &world.seen[SERVICES_MAX - 1].go));
+			       &world.seen[SERVICES_MAX - 1]));
 	EXPECT(!world_as(&world, "app", FLOODER, flood, result));
 	world.seen[SERVICES_MAX - 1].go = 0;
 	EXPECT(waitpid(good, &status, 0) == good && WIFEXITED(status) && !WEXITSTATUS(status),

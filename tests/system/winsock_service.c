@@ -231,6 +231,55 @@ static void stranger(bool stream)
 	close(s);
 }
 
+/* The calling process's cgroup, by its path below the mount. */
+static void enter_cgroup(const char *below)
+{
+	char path[512];
+	int file;
+
+	snprintf(path, sizeof(path), "%s%s/cgroup.procs", world.mount, below);
+	file = open(path, O_WRONLY | O_CLOEXEC);
+	EXPECT(file >= 0 && write(file, "0", 1) == 1, "%s: %s", path, strerror(errno));
+	close(file);
+}
+
+/* From outside of the instance one can send into a flow: its client and its server do not notice. */
+static void outsider(void)
+{
+	struct pollfd wait = { .events = POLLIN };
+	int s = datagram_socket(family), out;
+	char here[200];
+
+	if (kinds[0] == 'n')
+		return;
+	datagram_check(s, family, 7, "before");
+	snprintf(here, sizeof(here), "%s/app", world.cgroup);
+	enter_cgroup("");
+	out = datagram_socket(family == V6 ? V6 : V4);
+	enter_cgroup(here);
+	for (uint32_t number = 1; number < 200; number++) {
+		struct sockaddr_in6 six = { .sin6_family = AF_INET6,
+					    .sin6_port = htons(SERVICE_PORT(0)) };
+		struct sockaddr_in four = { .sin_family = AF_INET,
+					    .sin_port = htons(SERVICE_PORT(0)) };
+
+		waybill_flow_address4(number, &four.sin_addr);
+		waybill_flow_address6(number, &six.sin6_addr);
+		if (family == V6)
+			sendto(out, "evil", 4, 0, (void *)&six, sizeof(six));
+		else
+			EXPECT(sendto(out, "evil", 4, 0, (void *)&four, sizeof(four)) == 4);
+	}
+	usleep(200000);
+	datagram_check(s, family, 7, "after");
+	wait.fd = s;
+	EXPECT(poll(&wait, 1, 200) == 0, "the client hears more than its answers");
+	wait.fd = out;
+	EXPECT(poll(&wait, 1, 0) == 0, "somebody answers");
+	close(out);
+	close(s);
+}
+
 static void datagrams(void)
 {
 	int s;
@@ -291,5 +340,7 @@ int main(int argc, char **argv)
 	else
 		datagrams();
 	stranger(stream);
+	if (!stream)
+		outsider();
 	world_end(&world);
 }
