@@ -20,8 +20,8 @@
  * is closed by closesocket(), which ends what pends on it.
  *
  * An overlapped call is tried at once; what has to wait is tried again when the socket is ready, by
- * one thread of the library that starts with the first such call and serves all sockets. A process
- * that forks has no such thread in the child: fork first. Structures and buffers of an overlapped
+ * one thread of the library that starts with the first such call and serves all sockets. In a child
+ * of fork() what its parent began does not complete; its own calls do. Structures and buffers of an overlapped
  * call have to stay valid until it has completed; arrays of WSABUF need not. A call that blocks when
  * its socket is closed ends with WSAEINTR.
  *

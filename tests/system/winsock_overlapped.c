@@ -502,6 +502,9 @@ static void gone(void)
 	as_root(&world);
 	EXPECT(!instance_down(world.name, &found, &message) && found, "%s", message.text);
 	as_service(&world, 0);
+	/* The kernel detaches programs a moment later. */
+	for (int try = 0; !begin(s, RECORDS, NULL, NULL, &count) && try < 200; try++)
+		usleep(10000);
 	EXPECT(begin(s, RECORDS, NULL, NULL, &count) == WSAENETDOWN);
 	EXPECT(begin(s, CONTEXT, NULL, NULL, &count) == WSAENETDOWN);
 	EXPECT(ERROR_OF(WSAIoctl(onward, SET, buffer, 160, NULL, 0, &count, NULL, NULL)) ==
