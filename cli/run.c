@@ -181,10 +181,10 @@ static int apply_policy(struct run *run, struct message *message)
 		filter[i] = (struct filter){
 			.name = name[i],
 			.service = name[i],
-			.tcp = true,
-			.udp = listener->datagrams,
-			.cgroup = &cgroup,
-			.cgroups = 1,
+			.match = { .tcp = true,
+				   .udp = listener->datagrams,
+				   .cgroup = &cgroup,
+				   .cgroups = 1 },
 			.action = POLICY_REDIRECT,
 		};
 	}

@@ -73,14 +73,12 @@ static __always_inline void hop_presume(struct bpf_sock_addr *ctx, struct record
  * Whether a filter can match this destination. Functions of their own for the sake of the stack, this
  * one and the next.
  */
-static __attribute__((noinline)) int filters_match_destination(struct walk *walk,
-							       __u32 protocol_line)
+static __attribute__((noinline)) int filters_match_destination(struct walk *walk, int udp)
 {
 	if (!walk || !walk->header || !walk->to)
 		return 0;
-	walk->asked = 1;
-	return policy_match_destination(walk->image, walk->header, &walk->to->destination,
-					protocol_line, &walk->match);
+	return policy_match_destination(walk->image, walk->header, &walk->to->destination, udp,
+					&walk->match);
 }
 
 /* And this originator. */
@@ -94,17 +92,32 @@ static __attribute__((noinline)) int filters_match_originator(struct walk *walk,
 	       policy_next(walk->header, &walk->match, 0) != POLICY_FILTERS_MAX;
 }
 
+/* And what few policies ask for. */
+static __attribute__((noinline)) int filters_match_more(struct bpf_sock_addr *ctx, int v6,
+							int connecting, struct walk *walk)
+{
+	struct waybill_address local;
+	struct bpf_sock *sk = ctx->sk;
+
+	if (!walk || !walk->header || !sk)
+		return 0;
+	local_read(ctx, v6, connecting, &local);
+	return policy_match_more(walk->image, walk->header, &local, walk->gid, sk->bound_dev_if,
+				 &walk->match) &&
+	       policy_next(walk->header, &walk->match, 0) != POLICY_FILTERS_MAX;
+}
+
 /*
  * walk->image, ->header and ->to with its destination are the caller's; if there are hops before,
- * walk_onward() has told of them; walk->asked is 0, or filters_match_destination() said yes. Fills
- * in the rest.
+ * walk_onward() has told of them; walk->match.port is NULL, or filters_match_destination() said
+ * yes. Fills in the rest.
  */
-static __always_inline int arbitrate(struct bpf_sock_addr *ctx, struct walk *walk,
-				     struct place *place, __u32 protocol_line)
+static __always_inline int arbitrate(struct bpf_sock_addr *ctx, int v6, int connecting,
+				     struct walk *walk, struct place *place, int udp)
 {
 	const struct policy_service *service;
 	const struct policy_filter *filter;
-	__u64 services;
+	__u64 services, ids;
 
 	if (!walk->onward) {
 		walk->to->hop_count = 0;
@@ -113,15 +126,18 @@ static __always_inline int arbitrate(struct bpf_sock_addr *ctx, struct walk *wal
 	walk->presumed = 0;
 	walk->filter = 0;
 	/* What rules out most comes first. */
-	if (!walk->asked && !filters_match_destination(walk, protocol_line)) {
+	if (!walk->match.port && !filters_match_destination(walk, udp)) {
 		event_report(DECISION_NO_FILTER, 0, 0, 0, walk->to);
 		return ARBITRATE_ALLOW;
 	}
 	if (!walk->onward) {
-		walk->uid = (__u32)bpf_get_current_uid_gid();
+		ids = bpf_get_current_uid_gid();
+		walk->uid = (__u32)ids;
+		walk->gid = ids >> 32;
 		place_of_current(walk->image, walk->header, place);
 	}
-	if (!filters_match_originator(walk, place)) {
+	if (!filters_match_originator(walk, place) ||
+	    (walk->header->more && !filters_match_more(ctx, v6, connecting, walk))) {
 		event_report(DECISION_NO_FILTER, 0, 0, 0, walk->to);
 		return ARBITRATE_ALLOW;
 	}

@@ -125,10 +125,10 @@ static __always_inline int connect_redirect(struct bpf_sock_addr *ctx, int v6)
 	}
 	history = history_unused(socket_storage(&histories, sk, 0, 0));
 	walk.onward = 0;
-	walk.asked = 0;
+	walk.match.port = 0;
 	if (history)
 		walk_onward(&walk, &place, history);
-	answer = arbitrate(ctx, &walk, &place, walk.header->tcp);
+	answer = arbitrate(ctx, v6, 1, &walk, &place, 0);
 	if (answer != ARBITRATE_REDIRECT)
 		return answer == ARBITRATE_ALLOW ? ALLOW : REFUSE;
 	filter = policy_filter(walk.image, walk.header, walk.filter);

@@ -19,39 +19,6 @@ static __always_inline int datagram_has_source_route(struct bpf_sock *sk)
 	return BPF_CORE_READ(inet, inet_opt, opt.srr) || BPF_CORE_READ(inet, pinet6, opt, srcrt);
 }
 
-/* The address that a datagram leaves from, as far as that is chosen: 0 where it is not. */
-static __always_inline void local_read(struct bpf_sock_addr *context, int v6, int connecting,
-				       struct waybill_address *local)
-{
-	/* The verifier wants every load from the context by itself, as it is written here. */
-	volatile struct bpf_sock_addr *ctx = context;
-	struct bpf_sock *sk = context->sk;
-	__u32 *word = (__u32 *)local->address;
-
-	local->family = AF_INET;
-	local->port = 0;
-	local->scope_id = 0;
-	address_map(local->address, 0);
-	if (!sk)
-		return;
-	if (!v6) {
-		word[3] = connecting ? sk->src_ip4 : ctx->msg_src_ip4;
-		return;
-	}
-	if (connecting) {
-		__u32 bound[4] = { sk->src_ip6[0], sk->src_ip6[1], sk->src_ip6[2], sk->src_ip6[3] };
-
-		__builtin_memcpy(word, bound, sizeof(bound));
-	} else {
-		__u32 chosen[4] = { ctx->msg_src_ip6[0], ctx->msg_src_ip6[1], ctx->msg_src_ip6[2],
-				    ctx->msg_src_ip6[3] };
-
-		__builtin_memcpy(word, chosen, sizeof(chosen));
-	}
-	if (!address_is_mapped(word))
-		local->family = AF_INET6;
-}
-
 enum reply { REPLY_NOT, REPLY_OF_FLOW, REPLY_LATE };
 
 /* Whether a service sends this from the address of a flow, at its own port: to that flow's client. */
@@ -144,6 +111,7 @@ static __always_inline int flow_history_fill(struct bpf_sock_addr *ctx, __u32 nu
 		__builtin_memcpy(history->services, from->summary.services,
 				 sizeof(history->services));
 		history->uid = from->originator.uid;
+		history->gid = from->originator.gid;
 		history->cgroup = from->originator.cgroup;
 		history->scope = from->originator_scope;
 		return !bpf_probe_read_kernel(history->parts, sizeof(history->parts), from->parts);
@@ -156,6 +124,7 @@ static __always_inline int flow_history_fill(struct bpf_sock_addr *ctx, __u32 nu
 	history->presumed = 1;
 	history->services[0] = presumed;
 	history->uid = hop->client.uid;
+	history->gid = hop->client.gid;
 	history->cgroup = hop->client.cgroup;
 	history->scope = scope;
 	return 1;
@@ -164,22 +133,30 @@ static __always_inline int flow_history_fill(struct bpf_sock_addr *ctx, __u32 nu
 /* A datagram, or a connect, and what is decided on it. */
 struct flow_request {
 	struct event_subject to;
+	/* In one word, since the stack is short. */
+	__u32 number : 30; /* of its flow, 0 if there is none yet */
+	__u32 given : 1;   /* its records were set, for this destination */
+	__u32 history : 1; /* its socket has records for it */
 	struct walk walk;
 	struct place place;
-	struct datagrams *own; /* of the client's socket, or NULL */
-	__u32 number;          /* of its flow, 0 if there is none yet */
-	__u16 given;           /* its records were set, for this destination */
-	__u16 history;         /* its socket has records for it */
 };
 
+/* What the client's socket has of flows, or NULL. */
+static __always_inline struct datagrams *datagrams_of(struct bpf_sock *sk)
+{
+	return sk ? bpf_sk_storage_get(&datagrams, sk, 0, 0) : 0;
+}
+
 /* On one that belongs to no flow yet, or to one of which the records only are known. */
-static __always_inline int flow_decide(struct bpf_sock_addr *ctx, struct flow_request *request)
+static __always_inline int flow_decide(struct bpf_sock_addr *ctx, int v6, int connecting,
+				       struct flow_request *request)
 {
 	struct flow_history *given = 0;
+	__u32 number = request->number;
 	struct history *history;
 
-	if (request->number)
-		given = bpf_map_lookup_elem(&flow_histories, &request->number);
+	if (number)
+		given = bpf_map_lookup_elem(&flow_histories, &number);
 	if (given) {
 		walk_onward_flow(&request->walk, &request->place, given);
 		request->given = 1;
@@ -191,7 +168,7 @@ static __always_inline int flow_decide(struct bpf_sock_addr *ctx, struct flow_re
 			request->history = 1;
 		}
 	}
-	return arbitrate(ctx, &request->walk, &request->place, request->walk.header->udp);
+	return arbitrate(ctx, v6, connecting, &request->walk, &request->place, 1);
 }
 
 /*
@@ -201,6 +178,7 @@ static __always_inline int flow_decide(struct bpf_sock_addr *ctx, struct flow_re
 static __attribute__((noinline)) int flow_prepare(struct bpf_sock_addr *ctx,
 						  struct flow_request *request)
 {
+	struct datagrams *own;
 	struct history *history;
 	__u32 with_history;
 	struct bpf_sock *sk;
@@ -212,13 +190,11 @@ static __attribute__((noinline)) int flow_prepare(struct bpf_sock_addr *ctx,
 	sk = ctx->sk;
 	if (!sk)
 		return 0;
-	request->own =
-		datagrams_make(bpf_sk_storage_get(&datagrams, sk, 0, BPF_SK_STORAGE_GET_F_CREATE));
-	if (!request->own)
+	own = datagrams_make(bpf_sk_storage_get(&datagrams, sk, 0, BPF_SK_STORAGE_GET_F_CREATE));
+	if (!own)
 		return 0;
 	with_history = request->history | request->walk.presumed;
-	request->number =
-		flow_make(request->own, &request->to.destination, request->walk.uid, with_history);
+	request->number = flow_make(own, &request->to.destination, request->walk.uid, with_history);
 	if (!request->number)
 		return 0;
 	if (!with_history)
@@ -228,7 +204,7 @@ static __attribute__((noinline)) int flow_prepare(struct bpf_sock_addr *ctx,
 	    flow_history_fill(ctx, request->number, history, request->walk.presumed,
 			      &request->to.destination, request->place.scope))
 		return 1;
-	flow_end(request->number, request->own->socket);
+	flow_end(request->number, own->socket);
 	request->number = 0;
 	return 0;
 }
@@ -240,6 +216,7 @@ static __attribute__((noinline)) int flow_settle(struct bpf_sock_addr *ctx,
 						 const struct policy_filter *filter)
 {
 	struct datagram_flow *flow;
+	struct datagrams *own;
 
 	if (!request)
 		return 0;
@@ -261,7 +238,10 @@ static __attribute__((noinline)) int flow_settle(struct bpf_sock_addr *ctx,
 	flow->issued = flow->used;
 	if (request->given)
 		return 1;
-	request->number = flow_publish(request->own, &request->to.destination, request->number);
+	own = datagrams_of(ctx->sk);
+	if (!own)
+		return 0;
+	request->number = flow_publish(own, &request->to.destination, request->number);
 	return request->number != 0;
 }
 
@@ -274,16 +254,18 @@ static __always_inline int flow_begin(struct bpf_sock_addr *ctx, int v6, int con
 	struct history *history;
 	struct bpf_sock *sk = ctx->sk;
 	struct datagram_flow *flow;
+	struct datagrams *own;
 	int answer;
 
 	if (!sk)
 		return ALLOW;
-	answer = flow_decide(ctx, request);
+	answer = flow_decide(ctx, v6, connecting, request);
 	if (answer == ARBITRATE_REFUSE)
 		return REFUSE;
 	if (answer == ARBITRATE_ALLOW) {
-		if (connecting && request->own)
-			flow_connect(request->own, 0);
+		own = connecting ? datagrams_of(sk) : 0;
+		if (own)
+			flow_connect(own, 0);
 		/* A later datagram has no records; a flow says that it needs none. */
 		if (connecting || !(request->given || request->history))
 			return ALLOW;
@@ -299,8 +281,9 @@ static __always_inline int flow_begin(struct bpf_sock_addr *ctx, int v6, int con
 	if (!flow_prepare(ctx, request) || !flow_settle(ctx, request, service, filter))
 		return refuse(ENOBUFS, COUNT_FLOW_FULL, DECISION_FULL, service, filter,
 			      &request->to);
-	if (connecting && request->own) {
-		flow_connect(request->own, request->number);
+	own = connecting ? datagrams_of(sk) : 0;
+	if (own) {
+		flow_connect(own, request->number);
 		history = request->history ? bpf_sk_storage_get(&histories, sk, 0, 0) : 0;
 		if (history)
 			history->used = 1;
@@ -347,12 +330,11 @@ static __always_inline int datagram_send(struct bpf_sock_addr *ctx, int v6, int 
 		return refuse(ECONNREFUSED, COUNT_FLOW_LATE, DECISION_FLOW_LATE, 0, 0, &request.to);
 	/* Most belong to no flow, and no filter can match them. */
 	if (!own && !flow_of_address(&request.to.destination) &&
-	    !filters_match_destination(&request.walk, request.walk.header->udp)) {
+	    !filters_match_destination(&request.walk, 1)) {
 		event_report(DECISION_NO_FILTER, 0, 0, 0, &request.to);
 		return ALLOW;
 	}
 	if (own) {
-		request.own = own;
 		number = flow_find(own->socket, &request.to.destination);
 		flow = number ? flow_get(number) : 0;
 		if (flow && flow->state == FLOW_REDIRECTED &&

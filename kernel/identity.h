@@ -40,11 +40,13 @@ static __always_inline int place_try(const void *image, const struct policy_head
 	return 1;
 }
 
-/* A walk from the root of cgroup2 down: the last place that the policy names counts. */
+/*
+ * A walk from the root of cgroup2 down: the last place that the policy names counts. The header is
+ * looked for again and again, since the stack is short.
+ */
 struct place_walk {
 	const void *image;
-	const struct policy_header *header;
-	struct place *place;
+	struct place place;
 	struct cgroup *cgroup; /* of a socket; NULL: that of the current process */
 	__u64 id;              /* of that cgroup, and how far it is from the root */
 	__u32 level;
@@ -54,6 +56,7 @@ struct place_walk {
 static long place_of_level(__u32 unused, struct place_walk *walk)
 {
 	__u32 level = policy_lowest_bit(walk->levels) & (CGROUP_LEVELS - 1);
+	const struct policy_header *header = policy_line(walk->image, 0);
 	struct cgroup *cgroup = walk->cgroup, *ancestor;
 	__u64 id = 0;
 
@@ -66,39 +69,39 @@ static long place_of_level(__u32 unused, struct place_walk *walk)
 	} else if (!bpf_core_read(&ancestor, sizeof(ancestor), &cgroup->ancestors[level])) {
 		id = BPF_CORE_READ(ancestor, kn, id);
 	}
-	place_try(walk->image, walk->header, id, walk->place);
+	if (!header)
+		return 1;
+	place_try(walk->image, header, id, &walk->place);
 	return !walk->levels;
 }
 
 static __always_inline void place_of_cgroup(const void *image, const struct policy_header *header,
 					    struct cgroup *cgroup, __u32 level, __u64 id,
-					    struct place *place)
+					    struct place_walk *walk)
 {
-	struct place_walk walk = {
-		.image = image,
-		.header = header,
-		.place = place,
-		.cgroup = cgroup,
-		.id = id,
-		.level = level,
-		.levels = header->cgroup_levels,
-	};
-
-	place_none(header, place);
+	walk->image = image;
+	walk->cgroup = cgroup;
+	walk->id = id;
+	walk->level = level;
+	walk->levels = header->cgroup_levels;
+	place_none(header, &walk->place);
 	/* A socket's cgroup has only so many ancestors to read. */
 	if (cgroup && level < CGROUP_LEVELS - 1)
-		walk.levels &= (2ULL << (level & 31)) - 1;
-	if (walk.levels)
-		bpf_loop(CGROUP_LEVELS, place_of_level, &walk, 0);
+		walk->levels &= (2ULL << (level & 31)) - 1;
+	if (walk->levels)
+		bpf_loop(CGROUP_LEVELS, place_of_level, walk, 0);
 }
 
 /* Not inlined, for the sake of the stack; nor is the next but one. */
 static __attribute__((noinline)) int
 place_of_current(const void *image, const struct policy_header *header, struct place *place)
 {
+	struct place_walk walk;
+
 	if (!header || !place)
 		return 0;
-	place_of_cgroup(image, header, 0, 0, 0, place);
+	place_of_cgroup(image, header, 0, 0, 0, &walk);
+	*place = walk.place;
 	return 1;
 }
 
@@ -172,12 +175,12 @@ static __always_inline __u64 services_of_tcp(const void *image, const struct pol
 	struct sock *sk =
 		parent ? (struct sock *)parent : (struct sock *)bpf_skc_to_tcp_sock(listener);
 	struct cgroup *cgroup = sk ? sk->sk_cgrp_data.cgroup : 0;
-	struct place place;
+	struct place_walk walk;
 
 	if (!cgroup || !is_ours(cgroup, cgroup->level))
 		return 0;
-	place_of_cgroup(image, header, cgroup, cgroup->level, cgroup->kn->id, &place);
-	return services_of(image, header, sk->sk_uid.val, &place);
+	place_of_cgroup(image, header, cgroup, cgroup->level, cgroup->kn->id, &walk);
+	return services_of(image, header, sk->sk_uid.val, &walk.place);
 }
 
 /* And that of a datagram socket, of which the verifier lets us read less directly. */
@@ -187,12 +190,12 @@ static __always_inline __u64 services_of_udp(const void *image, const struct pol
 	struct sock *sk = sock_read_only(socket);
 	struct cgroup *cgroup = BPF_CORE_READ(sk, sk_cgrp_data.cgroup);
 	__u32 level = BPF_CORE_READ(cgroup, level);
-	struct place place;
+	struct place_walk walk;
 
 	if (!is_ours(cgroup, level))
 		return 0;
-	place_of_cgroup(image, header, cgroup, level, BPF_CORE_READ(cgroup, kn, id), &place);
-	return services_of(image, header, BPF_CORE_READ(sk, sk_uid.val), &place);
+	place_of_cgroup(image, header, cgroup, level, BPF_CORE_READ(cgroup, kn, id), &walk);
+	return services_of(image, header, BPF_CORE_READ(sk, sk_uid.val), &walk.place);
 }
 
 /* The listener at an address, or NULL; to be released. */

@@ -21,7 +21,7 @@
 #include <waybill/abi.h>
 
 #define POLICY_MAGIC 0x4c4f5057U /* "WPOL" */
-#define POLICY_LAYOUT 2
+#define POLICY_LAYOUT 3
 #define POLICY_LINE 128
 #define POLICY_LINES_MAX (1U << 20) /* 128 MiB */
 #define POLICY_SERVICES_MAX 64
@@ -65,7 +65,7 @@ struct policy_header {
 	__u64 applied;        /* when: nanoseconds of CLOCK_BOOTTIME, as in hops */
 	__u32 service_line;   /* of the first service; then one line each, in order of weight */
 	__u32 filter_line; /* of the first two filters; then two in a line, in order of precedence */
-	__u32 tcp, udp;    /* result lines of the protocol */
+	__u32 tcp, udp;    /* result lines of the protocol; 0: no filter is for it */
 	/* Roots of tables, as in an entry. The first four give filters' result lines. */
 	__u32 remote4, remote6, remote_port, user;
 	__u32 service_user;         /* uid -> line whose first word has the services it may be */
@@ -78,6 +78,15 @@ struct policy_header {
 	__u32 source_line;            /* path of the policy file, zero-terminated, for people */
 	__u32 last_context;           /* the last number given to a context; none is given twice */
 	__u32 flow_idle;              /* milliseconds after which a flow of datagrams ends */
+	__u32 more; /* line of the policy_more; 0 if no filter has any of its conditions */
+};
+
+/* Roots of the tables of conditions that few policies have. */
+struct policy_more {
+	__u32 local4, local6; /* of the address that the socket is bound to; 0.0.0.0 if to none */
+	__u32 group;
+	__u32 interface; /* index of the one that the socket is bound to; 0 if to none */
+	__u32 unused[28];
 };
 
 /* A service's slot is its place in the order of weights: 0 sees connections first. */
@@ -107,6 +116,7 @@ struct policy_filter {
 };
 
 _Static_assert(sizeof(struct policy_header) <= POLICY_LINE, "the header is one line");
+_Static_assert(sizeof(struct policy_more) == POLICY_LINE, "so are they");
 _Static_assert(sizeof(struct policy_service) == POLICY_LINE, "a service is one line");
 _Static_assert(sizeof(struct policy_filter) == POLICY_LINE / 2, "two filters are one line");
 _Static_assert(sizeof(struct policy_cell) == 16, "eight cells are one line");
@@ -141,9 +151,10 @@ POLICY_INLINE struct policy_value policy_value32(__u32 value)
 	return (struct policy_value){ .high = (__u64)value << 32 };
 }
 
-POLICY_INLINE struct policy_value policy_value16(__u16 value)
+/* A port, in host byte order, with its protocol before it: 17 bits. */
+POLICY_INLINE struct policy_value policy_value_port(int udp, __u16 port)
 {
-	return (struct policy_value){ .high = (__u64)value << 48 };
+	return (struct policy_value){ .high = (__u64)(udp != 0) << 63 | (__u64)port << 47 };
 }
 
 struct policy_descent {
@@ -216,14 +227,17 @@ POLICY_INLINE __u64 policy_endpoint_key(int udp, __u16 port)
 /* What a connection is matched by. */
 struct policy_query {
 	const struct waybill_address *remote;
-	__u32 protocol_line; /* header->tcp or header->udp */
-	__u32 uid;           /* of the originator */
-	__u32 cgroup_line;   /* of the originator */
+	int udp;           /* else TCP */
+	__u32 uid;         /* of the originator */
+	__u32 cgroup_line; /* of the originator */
+	__u32 gid;         /* of the originator */
+	__u32 interface;
+	const struct waybill_address *local;
 };
 
 /* The result lines of a query: a filter matches if its bit is set in each of them. */
 struct policy_match {
-	const __u64 *protocol, *remote, *port, *user, *cgroup;
+	const __u64 *port, *remote, *user, *cgroup, *local, *group, *interface;
 };
 
 /*
@@ -257,8 +271,8 @@ static long policy_search_word(__u32 i, void *data)
 		return 1;
 	if (i < search->from / 64)
 		return 0;
-	word = match->protocol[i] & match->remote[i] & match->port[i] & match->user[i] &
-	       match->cgroup[i];
+	word = match->port[i] & match->remote[i] & match->user[i] & match->cgroup[i] &
+	       match->local[i] & match->group[i] & match->interface[i];
 	if (i == search->from / 64)
 		word &= ~0ULL << search->from % 64;
 	if (!word)
@@ -277,41 +291,46 @@ POLICY_INLINE __u32 policy_next(const struct policy_header *header,
 	return search.found;
 }
 
+/* The result line of an address, in tables for both families; 0: no filter. */
+POLICY_INLINE __u32 policy_address_find(const void *image, const struct waybill_address *address,
+					__u32 root4, __u32 root6)
+{
+	const __u8 *a = address->address;
+	struct policy_value value;
+
+	if (address->family == 2) {
+		value = policy_value32((__u32)a[12] << 24 | a[13] << 16 | a[14] << 8 | a[15]);
+		return policy_table_find(image, root4, value, 32);
+	}
+	value.high = __builtin_bswap64(*(const __u64 *)a);
+	value.low = __builtin_bswap64(*(const __u64 *)(a + 8));
+	return policy_table_find(image, root6, value, 128);
+}
+
 /*
- * What the destination says, which rules most connections out: protocol, remote and port are filled
- * in. Returns 0 if no filter can match, whoever the originator is.
+ * What the destination says, which rules most connections out: port, with the protocol, and remote
+ * are filled in. Returns 0 if no filter can match, whoever the originator is.
  */
 POLICY_INLINE int policy_match_destination(const void *image, const struct policy_header *header,
-					   const struct waybill_address *to, __u32 protocol_line,
+					   const struct waybill_address *to, int udp,
 					   struct policy_match *match)
 {
-	const __u8 *a = to->address;
-	struct policy_value value;
 	__u32 line;
 
-	if (!protocol_line)
+	if (!(udp ? header->udp : header->tcp))
 		return 0;
 	line = policy_table_find(image, header->remote_port,
-				 policy_value16(__builtin_bswap16(to->port)), 16);
+				 policy_value_port(udp, __builtin_bswap16(to->port)), 17);
 	if (!line)
 		return 0;
 	match->port = policy_line(image, line);
-	if (to->family == 2) {
-		value = policy_value32((__u32)a[12] << 24 | a[13] << 16 | a[14] << 8 | a[15]);
-		line = policy_table_find(image, header->remote4, value, 32);
-	} else {
-		value.high = __builtin_bswap64(*(const __u64 *)a);
-		value.low = __builtin_bswap64(*(const __u64 *)(a + 8));
-		line = policy_table_find(image, header->remote6, value, 128);
-	}
+	line = policy_address_find(image, to, header->remote4, header->remote6);
 	if (!line)
 		return 0;
 	match->remote = policy_line(image, line);
-	match->protocol = policy_line(image, protocol_line);
-	/* Until more is known of them, the originator's conditions rule nothing out. */
-	match->user = match->cgroup = match->protocol;
-	return match->remote && match->port && match->protocol &&
-	       policy_next(header, match, 0) != POLICY_FILTERS_MAX;
+	/* Until more is known of them, the other conditions rule nothing out. */
+	match->user = match->cgroup = match->local = match->group = match->interface = match->port;
+	return match->remote && match->port && policy_next(header, match, 0) != POLICY_FILTERS_MAX;
 }
 
 /* And the originator: user and cgroup. Returns 0 if no filter can match. */
@@ -330,13 +349,39 @@ POLICY_INLINE int policy_match_originator(const void *image, const struct policy
 	return match->user && match->cgroup;
 }
 
-/* Both. */
+/* And what few policies ask for: header->more is not 0. Returns 0 if no filter can match. */
+POLICY_INLINE int policy_match_more(const void *image, const struct policy_header *header,
+				    const struct waybill_address *local, __u32 gid, __u32 interface,
+				    struct policy_match *match)
+{
+	const struct policy_more *more = policy_line(image, header->more);
+	__u32 line;
+
+	if (!more)
+		return 0;
+	line = policy_address_find(image, local, more->local4, more->local6);
+	if (!line)
+		return 0;
+	match->local = policy_line(image, line);
+	line = policy_table_find(image, more->group, policy_value32(gid), 32);
+	if (!line)
+		return 0;
+	match->group = policy_line(image, line);
+	line = policy_table_find(image, more->interface, policy_value32(interface), 32);
+	if (!line)
+		return 0;
+	match->interface = policy_line(image, line);
+	return match->local && match->group && match->interface;
+}
+
+/* All of them. */
 POLICY_INLINE int policy_match(const void *image, const struct policy_header *header,
 			       const struct policy_query *query, struct policy_match *match)
 {
-	return policy_match_destination(image, header, query->remote, query->protocol_line,
-					match) &&
-	       policy_match_originator(image, header, query->uid, query->cgroup_line, match);
+	return policy_match_destination(image, header, query->remote, query->udp, match) &&
+	       policy_match_originator(image, header, query->uid, query->cgroup_line, match) &&
+	       (!header->more || policy_match_more(image, header, query->local, query->gid,
+						   query->interface, match));
 }
 
 POLICY_INLINE const struct policy_filter *

@@ -49,6 +49,39 @@ static __always_inline void remote_resolve(struct bpf_sock *sk, struct waybill_a
 	}
 }
 
+/* The address that a socket is bound to, or a datagram leaves from, as far as that is chosen: else 0. */
+static __always_inline void local_read(struct bpf_sock_addr *context, int v6, int connecting,
+				       struct waybill_address *local)
+{
+	/* The verifier wants every load from the context by itself, as it is written here. */
+	volatile struct bpf_sock_addr *ctx = context;
+	struct bpf_sock *sk = context->sk;
+	__u32 *word = (__u32 *)local->address;
+
+	local->family = AF_INET;
+	local->port = 0;
+	local->scope_id = 0;
+	address_map(local->address, 0);
+	if (!sk)
+		return;
+	if (!v6) {
+		word[3] = connecting ? sk->src_ip4 : ctx->msg_src_ip4;
+		return;
+	}
+	if (connecting) {
+		__u32 bound[4] = { sk->src_ip6[0], sk->src_ip6[1], sk->src_ip6[2], sk->src_ip6[3] };
+
+		__builtin_memcpy(word, bound, sizeof(bound));
+	} else {
+		__u32 chosen[4] = { ctx->msg_src_ip6[0], ctx->msg_src_ip6[1], ctx->msg_src_ip6[2],
+				    ctx->msg_src_ip6[3] };
+
+		__builtin_memcpy(word, chosen, sizeof(chosen));
+	}
+	if (!address_is_mapped(word))
+		local->family = AF_INET6;
+}
+
 /* The number of the flow of datagrams whose address this is, 0 if it is none's. */
 static __always_inline __u32 flow_of_address(const struct waybill_address *address)
 {

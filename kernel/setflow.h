@@ -52,6 +52,7 @@ static __always_inline int flow_records_store(struct bpf_sockopt *ctx, struct fl
 		return EBADMSG;
 	first = (void *)history->parts + walk.summary.first_hop;
 	history->uid = first->client.uid;
+	history->gid = first->client.gid;
 	history->cgroup = first->client.cgroup;
 	history->scope = first->cgroup_scope;
 	history->length = parts;

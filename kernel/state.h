@@ -8,7 +8,7 @@
 
 #include "../record/records.h"
 
-#define STATE_LAYOUT 1 /* of everything here: programs are upgraded in place only if it is equal */
+#define STATE_LAYOUT 2 /* of everything here: programs are upgraded in place only if it is equal */
 
 #define CGROUP_LEVEL_UNKNOWN (~0U) /* the mount's root is that of a cgroup namespace */
 
@@ -141,8 +141,7 @@ struct flow_history {
 	__u16 first_hop; /* offset */
 	__u16 presumed;  /* bit n: hop n was presumed */
 	__u32 services[WAYBILL_HOPS_MAX];
-	__u32 uid; /* of the originator, and where he was */
-	__u32 reserved;
+	__u32 uid, gid; /* of the originator, and where he was */
 	__u64 cgroup, scope;
 	__u64 parts[(RECORDS_PARTS_MAX - RECORDS_HOP_SIZE) / 8];
 };

@@ -11,23 +11,21 @@
 #include "identity.h"
 #include "remote.h"
 
-/* The walk along the filters that match, in order of precedence. */
+/* The walk along the filters that match, in order of precedence. The stack is short: no gaps. */
 struct walk {
 	struct bpf_sock_addr *ctx;
 	const void *image;
 	const struct policy_header *header;
-	struct policy_match match;
-	/* Whether match has the destination's part. Of this width the verifier keeps track. */
-	__u64 asked;
-	__u64 seen;     /* slots of services that are not to see it again */
-	__u32 next;     /* the filter to go on with */
-	__u32 decision; /* of the walk: enum decision */
-	__u32 filter;   /* that decided */
+	struct policy_match match; /* port NULL: the destination was not asked for yet */
+	__u64 seen;                /* slots of services that are not to see it again */
+	struct event_subject *to;  /* the connection that is asked for */
 	__u32 presumed; /* service that must have seen it, although it set no records; or 0 */
-	struct event_subject *to; /* the connection that is asked for */
-	__u32 uid;                /* of the originator */
-	__u16 onward;             /* there are hops before: seen and the like are known */
-	__u16 length;             /* of their parts */
+	__u32 uid, gid; /* of the originator */
+	__u16 next;     /* the filter to go on with */
+	__u16 filter;   /* that decided */
+	__u16 decision; /* of the walk: enum decision */
+	__u16 onward;   /* there are hops before: seen and the like are known */
+	__u16 length;   /* of their parts */
 };
 
 __attribute__((noinline)) int service_count(__u32 service, __u32 decision)
@@ -205,6 +203,7 @@ static __attribute__((noinline)) int walk_onward(struct walk *walk, struct place
 	walk->to->hop_count = history->summary.hop_count;
 	walk->length = history->length;
 	walk->uid = history->originator.uid;
+	walk->gid = history->originator.gid;
 	walk->onward = 1;
 	place_of_originator(walk->image, walk->header, history->originator.cgroup,
 			    history->originator_scope, place);
@@ -229,6 +228,7 @@ static __attribute__((noinline)) int walk_onward_flow(struct walk *walk, struct 
 	walk->to->hop_count = history->hop_count;
 	walk->length = history->length;
 	walk->uid = history->uid;
+	walk->gid = history->gid;
 	walk->onward = 1;
 	place_of_originator(walk->image, walk->header, history->cgroup, history->scope, place);
 	return 1;

@@ -47,20 +47,32 @@ struct service {
 	enum policy_when_down when_down;
 };
 
+/* What a filter is about, or what it is not about. */
+struct conditions {
+	bool tcp, udp;
+	struct prefix *remote; /* none of a kind (count 0): any; or, as exceptions, none */
+	size_t remotes;
+	struct prefix *local; /* what the socket is bound to */
+	size_t locals;
+	struct range *port;
+	size_t ports;
+	struct range *user;
+	size_t users;
+	struct range *group;
+	size_t groups;
+	struct range *interface; /* by index; 0: bound to none */
+	size_t interfaces;
+	char **cgroup; /* as in service_identity; with everything below them */
+	size_t cgroups;
+};
+
 struct filter {
 	char *name;
 	unsigned int line;
 	char *service; /* its name */
 	uint32_t weight;
-	bool tcp, udp;
-	struct prefix *remote; /* no conditions of a kind (count 0): any */
-	size_t remotes;
-	struct range *port;
-	size_t ports;
-	struct range *user;
-	size_t users;
-	char **cgroup; /* as in service_identity; with everything below them */
-	size_t cgroups;
+	struct conditions match;  /* it matches if all of these hold, */
+	struct conditions except; /* and none of these */
 	enum policy_action action;
 	uint8_t *context;
 	size_t context_size;

@@ -5,7 +5,9 @@
  */
 #include <arpa/inet.h>
 #include <errno.h>
+#include <grp.h>
 #include <inttypes.h>
+#include <net/if.h>
 #include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -146,25 +148,27 @@ int value_user(const char *text, uid_t *user, struct reason *reason)
 	return 0;
 }
 
-int value_users(const char *text, struct range *range, struct reason *reason)
+/* A number by its name or as digits, or a range of numbers; kind is "user" or "group". */
+static int read_ids(const char *text, int (*one)(const char *, uid_t *, struct reason *),
+		    const char *kind, struct range *range, struct reason *reason)
 {
 	size_t digits = strspn(text, "0123456789"), more;
 	char from_text[16];
 	uint64_t from, to;
-	uid_t user;
+	uid_t id;
 
 	more = text[digits] == '-' ? strspn(text + digits + 1, "0123456789") : 0;
 	if (!digits || !more || text[digits + 1 + more]) {
-		if (value_user(text, &user, reason) < 0)
+		if (one(text, &id, reason) < 0)
 			return -EINVAL;
-		*range = (struct range){ .from = user, .to = user };
+		*range = (struct range){ .from = id, .to = id };
 		return 0;
 	}
 	snprintf(from_text, sizeof(from_text), "%.*s", digits < 12 ? (int)digits : 12, text);
 	if (value_number(from_text, 0, UINT32_MAX - 1, &from, reason) < 0 ||
 	    value_number(text + digits + 1, 0, UINT32_MAX - 1, &to, reason) < 0) {
 		snprintf(reason->text, sizeof(reason->text),
-			 "is not a range of user numbers from 0 to %u", UINT32_MAX - 1);
+			 "is not a range of %s numbers from 0 to %u", kind, UINT32_MAX - 1);
 		return -EINVAL;
 	}
 	if (from > to) {
@@ -173,5 +177,50 @@ int value_users(const char *text, struct range *range, struct reason *reason)
 		return -EINVAL;
 	}
 	*range = (struct range){ .from = from, .to = to };
+	return 0;
+}
+
+int value_users(const char *text, struct range *range, struct reason *reason)
+{
+	return read_ids(text, value_user, "user", range, reason);
+}
+
+static int value_group(const char *text, uid_t *id, struct reason *reason)
+{
+	struct group *group;
+	uint64_t number;
+
+	if (*text && strspn(text, "0123456789") == strlen(text)) {
+		if (value_number(text, 0, UINT32_MAX - 1, &number, reason) < 0)
+			return -EINVAL;
+		*id = number;
+		return 0;
+	}
+	group = getgrnam(text);
+	if (!group) {
+		snprintf(reason->text, sizeof(reason->text),
+			 "is not a group on this host (getent group lists them; or give a number, "
+			 "or a range as 1000-1999)");
+		return -EINVAL;
+	}
+	*id = group->gr_gid;
+	return 0;
+}
+
+int value_groups(const char *text, struct range *range, struct reason *reason)
+{
+	return read_ids(text, value_group, "group", range, reason);
+}
+
+int value_interface(const char *text, struct range *range, struct reason *reason)
+{
+	unsigned int index = if_nametoindex(text);
+
+	if (!index) {
+		snprintf(reason->text, sizeof(reason->text),
+			 "is not an interface here (ip link lists them)");
+		return -EINVAL;
+	}
+	*range = (struct range){ .from = index, .to = index };
 	return 0;
 }

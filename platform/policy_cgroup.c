@@ -15,7 +15,7 @@
 /* header->cgroup_levels has a bit for each level. */
 #define LEVELS 32
 
-enum mention_kind { MENTION_FILTER, MENTION_SERVICE, MENTION_NO_SERVICE };
+enum mention_kind { MENTION_FILTER, MENTION_EXCEPT, MENTION_SERVICE, MENTION_NO_SERVICE };
 
 /* One place where the policy names a cgroup. */
 struct mention {
@@ -27,7 +27,7 @@ struct mention {
 /* What holds in a cgroup. */
 struct scope {
 	const char *path;
-	struct bitmap filters;
+	struct bitmap filters, exceptions;
 	uint64_t services;
 	bool no_service;
 };
@@ -60,6 +60,8 @@ static void apply(struct scope *scope, const struct mention *mention)
 {
 	if (mention->kind == MENTION_FILTER)
 		bitmap_set(&scope->filters, mention->index);
+	else if (mention->kind == MENTION_EXCEPT)
+		bitmap_set(&scope->exceptions, mention->index);
 	else if (mention->kind == MENTION_SERVICE)
 		scope->services |= 1ULL << mention->index;
 	else
@@ -84,7 +86,7 @@ static int collect(struct cgroups *cgroups)
 	size_t count = policy->services + policy->no_services + 1, i, j;
 
 	for (i = 0; i < policy->filters; i++)
-		count += policy->filter[i].cgroups;
+		count += policy->filter[i].match.cgroups + policy->filter[i].except.cgroups;
 	cgroups->mention = calloc(count, sizeof(*cgroups->mention));
 	cgroups->cell = calloc(count, sizeof(*cgroups->cell));
 	if (!cgroups->mention || !cgroups->cell)
@@ -93,10 +95,12 @@ static int collect(struct cgroups *cgroups)
 	for (i = 0; i < policy->filters; i++) {
 		const struct filter *filter = compilation->filter[i];
 
-		if (!filter->cgroups)
+		if (!filter->match.cgroups)
 			note(cgroups, NULL, MENTION_FILTER, i);
-		for (j = 0; j < filter->cgroups; j++)
-			note(cgroups, filter->cgroup[j], MENTION_FILTER, i);
+		for (j = 0; j < filter->match.cgroups; j++)
+			note(cgroups, filter->match.cgroup[j], MENTION_FILTER, i);
+		for (j = 0; j < filter->except.cgroups; j++)
+			note(cgroups, filter->except.cgroup[j], MENTION_EXCEPT, i);
 	}
 	for (i = 0; i < policy->services; i++)
 		note(cgroups, compilation->service[i]->identity.cgroup, MENTION_SERVICE, i);
@@ -113,7 +117,7 @@ static int refuse(const struct cgroups *cgroups, const struct mention *mention, 
 	const char *kind = "nobody's", *name = "service";
 	unsigned int line = 0;
 
-	if (mention->kind == MENTION_FILTER) {
+	if (mention->kind == MENTION_FILTER || mention->kind == MENTION_EXCEPT) {
 		kind = "filter";
 		name = compilation->filter[mention->index]->name;
 		line = compilation->filter[mention->index]->line;
@@ -170,7 +174,13 @@ static int share_scope(struct image_builder *builder, const struct scope *scope,
 		       uint32_t *services)
 {
 	struct bitmap mask = { .word = { scope->no_service ? 0 : scope->services } };
-	int error = image_share(builder, &scope->filters, filters);
+	struct bitmap accepting = scope->filters;
+	size_t i;
+	int error;
+
+	for (i = 0; i < POLICY_WORDS; i++)
+		accepting.word[i] &= ~scope->exceptions.word[i];
+	error = image_share(builder, &accepting, filters);
 
 	return error ? error : image_share(builder, &mask, services);
 }

@@ -169,12 +169,12 @@ static int check_filter_service(const struct check *check, size_t index)
 	struct suggestion suggestion;
 	size_t i;
 
-	if (service && filter->action == POLICY_REDIRECT && filter->tcp && !service->tcp)
+	if (service && filter->action == POLICY_REDIRECT && filter->match.tcp && !service->tcp)
 		return REFUSE(check, filter_line(check, index, NULL, "service", 0),
 			      "filter \"%s\" redirects TCP, but service \"%s\" has no TCP endpoint "
 			      "(give it one, as { tcp: 9001 })",
 			      filter->name, service->name);
-	if (service && filter->action == POLICY_REDIRECT && filter->udp && !service->udp)
+	if (service && filter->action == POLICY_REDIRECT && filter->match.udp && !service->udp)
 		return REFUSE(check, filter_line(check, index, NULL, "service", 0),
 			      "filter \"%s\" redirects UDP, but service \"%s\" has no UDP endpoint "
 			      "(give it one, as { udp: 9001 })",
@@ -212,31 +212,62 @@ static int check_context(const struct check *check, size_t index)
 	return 0;
 }
 
-static int check_ranges(const struct check *check, size_t index)
+static int check_prefixes(const struct check *check, size_t index, const char *section,
+			  const char *key, const struct prefix *prefix, size_t prefixes)
 {
-	const struct filter *filter = &check->policy->filter[index];
-	struct reason reason;
 	size_t i;
 
-	for (i = 0; i < filter->remotes; i++)
-		if (filter->remote[i].length > (filter->remote[i].v4 ? 32 : 128))
-			return REFUSE(check, filter_line(check, index, "match", "remote", i),
+	for (i = 0; i < prefixes; i++)
+		if (prefix[i].length > (prefix[i].v4 ? 32 : 128))
+			return REFUSE(check, filter_line(check, index, section, key, i),
 				      "filter \"%s\": a prefix is longer than an address",
-				      filter->name);
-	for (i = 0; i < filter->ports; i++)
-		if (filter->port[i].from > filter->port[i].to || filter->port[i].to > 65535)
-			return REFUSE(check, filter_line(check, index, "match", "remote_port", i),
-				      "filter \"%s\": a range of ports is not one", filter->name);
-	for (i = 0; i < filter->users; i++)
-		if (filter->user[i].from > filter->user[i].to)
-			return REFUSE(check, filter_line(check, index, "match", "user", i),
-				      "filter \"%s\": a range of users is not one", filter->name);
-	for (i = 0; i < filter->cgroups; i++)
-		if (value_check_cgroup(filter->cgroup[i], &reason) < 0)
-			return REFUSE(check, filter_line(check, index, "match", "cgroup", i),
-				      "cgroup \"%s\" %s", excerpt(filter->cgroup[i]).text,
-				      reason.text);
+				      check->policy->filter[index].name);
 	return 0;
+}
+
+static int check_ranges(const struct check *check, size_t index, const char *section,
+			const char *key, const struct range *range, size_t ranges, uint32_t most)
+{
+	size_t i;
+
+	for (i = 0; i < ranges; i++)
+		if (range[i].from > range[i].to || range[i].to > most)
+			return REFUSE(check, filter_line(check, index, section, key, i),
+				      "filter \"%s\": a range of %s is not one",
+				      check->policy->filter[index].name, key);
+	return 0;
+}
+
+static int check_conditions(const struct check *check, size_t index, const char *section,
+			    const struct conditions *conditions)
+{
+	struct reason reason;
+	size_t i;
+	int error;
+
+	error = check_prefixes(check, index, section, "remote", conditions->remote,
+			       conditions->remotes);
+	if (!error)
+		error = check_prefixes(check, index, section, "local", conditions->local,
+				       conditions->locals);
+	if (!error)
+		error = check_ranges(check, index, section, "remote_port", conditions->port,
+				     conditions->ports, 65535);
+	if (!error)
+		error = check_ranges(check, index, section, "user", conditions->user,
+				     conditions->users, UINT32_MAX);
+	if (!error)
+		error = check_ranges(check, index, section, "group", conditions->group,
+				     conditions->groups, UINT32_MAX);
+	if (!error)
+		error = check_ranges(check, index, section, "interface", conditions->interface,
+				     conditions->interfaces, UINT32_MAX);
+	for (i = 0; !error && i < conditions->cgroups; i++)
+		if (value_check_cgroup(conditions->cgroup[i], &reason) < 0)
+			error = REFUSE(check, filter_line(check, index, section, "cgroup", i),
+				       "cgroup \"%s\" %s", excerpt(conditions->cgroup[i]).text,
+				       reason.text);
+	return error;
 }
 
 static int check_filter(const struct check *check, size_t index)
@@ -252,13 +283,15 @@ static int check_filter(const struct check *check, size_t index)
 		return REFUSE(check, filter_line(check, index, NULL, "action", 0),
 			      "filter \"%s\" has no action (permit, block or redirect)",
 			      filter->name);
-	if (!filter->tcp && !filter->udp)
+	if (!filter->match.tcp && !filter->match.udp)
 		return REFUSE(check, filter_line(check, index, "match", "protocol", 0),
 			      "filter \"%s\" is for no protocol", filter->name);
 	error = check_filter_service(check, index);
 	if (!error)
 		error = check_context(check, index);
-	return error ? error : check_ranges(check, index);
+	if (!error)
+		error = check_conditions(check, index, "match", &filter->match);
+	return error ? error : check_conditions(check, index, "except", &filter->except);
 }
 
 static int check_filters(const struct check *check, size_t index, size_t other)

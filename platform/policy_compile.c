@@ -179,80 +179,220 @@ static int compile_filters(struct compilation *compilation, struct policy_header
 	return error;
 }
 
-static int add_prefixes(struct table *table4, struct table *table6, const struct filter *filter,
-			unsigned int number)
+#define PORT_BITS 17 /* a port with its protocol before it */
+
+/* A condition under construction: what it is about, and its tables. */
+struct dimension {
+	const char *key;
+	struct table table[2]; /* of prefixes IPv4's and IPv6's, of ranges the first */
+};
+
+static int no_value_left(struct compilation *compilation, unsigned int number, const char *key)
 {
-	size_t i, byte;
-	int error = 0;
+	const struct filter *filter = compilation->filter[number];
 
-	if (!filter->remotes) {
-		bitmap_set(&table4->always, number);
-		bitmap_set(&table6->always, number);
-	}
-	for (i = 0; !error && i < filter->remotes; i++) {
-		const struct prefix *prefix = &filter->remote[i];
-		int bits = prefix->v4 ? 32 : 128;
-		table_value from = 0, rest = bits == 32 ? UINT32_MAX : ~(table_value)0;
+	policy_error(compilation->message, compilation->policy->source, filter->line,
+		     "filter \"%s\" can match nothing: its exceptions leave no %s", filter->name,
+		     key);
+	return -EINVAL;
+}
 
-		for (byte = 16 - bits / 8; byte < 16; byte++)
-			from = from << 8 | prefix->address[byte];
-		rest = prefix->length == 128 ? 0 : rest >> prefix->length;
-		error = table_add(prefix->v4 ? table4 : table6, from & ~rest, from | rest, bits,
-				  number);
+static struct table_range range_of_prefix(const struct prefix *prefix)
+{
+	table_value rest = prefix->v4 ? UINT32_MAX : ~(table_value)0, from = 0;
+	size_t byte;
+
+	for (byte = prefix->v4 ? 12 : 0; byte < 16; byte++)
+		from = from << 8 | prefix->address[byte];
+	rest = prefix->length == 128 ? 0 : rest >> prefix->length;
+	return (struct table_range){ from & ~rest, from | rest };
+}
+
+/* Those of one family. */
+static size_t prefixes_of(const struct prefix *prefix, size_t prefixes, bool v4,
+			  struct table_range *range)
+{
+	size_t i, count = 0;
+
+	for (i = 0; i < prefixes; i++)
+		if (prefix[i].v4 == v4)
+			range[count++] = range_of_prefix(&prefix[i]);
+	return count;
+}
+
+static int add_prefixes(struct compilation *compilation, struct dimension *dimension,
+			const struct prefix *prefix, size_t prefixes, const struct prefix *except,
+			size_t exceptions, unsigned int number)
+{
+	struct table_range *range = reallocarray(NULL, prefixes + exceptions + 1, sizeof(*range));
+	int any = 0, added = 0, family;
+
+	if (!range)
+		return -ENOMEM;
+	for (family = 0; added >= 0 && family < 2; family++) {
+		size_t count = prefixes_of(prefix, prefixes, !family, range);
+		size_t without = prefixes_of(except, exceptions, !family, range + count);
+
+		/* Of this family there are none, but of the other. */
+		if (prefixes && !count)
+			continue;
+		added = table_add(&dimension->table[family], range, count, range + count, without,
+				  family ? 128 : 32, number);
+		any |= added > 0;
 	}
+	free(range);
+	if (added < 0)
+		return added;
+	return any ? 0 : no_value_left(compilation, number, dimension->key);
+}
+
+static int add_ranges(struct compilation *compilation, struct dimension *dimension,
+		      const struct range *range, size_t ranges, const struct range *except,
+		      size_t exceptions, int bits, unsigned int number)
+{
+	struct table_range *wide = reallocarray(NULL, ranges + exceptions + 1, sizeof(*wide));
+	size_t i;
+	int added;
+
+	if (!wide)
+		return -ENOMEM;
+	for (i = 0; i < ranges; i++)
+		wide[i] = (struct table_range){ range[i].from, range[i].to };
+	for (i = 0; i < exceptions; i++)
+		wide[ranges + i] = (struct table_range){ except[i].from, except[i].to };
+	added = table_add(&dimension->table[0], wide, ranges, wide + ranges, exceptions, bits,
+			  number);
+	free(wide);
+	if (added < 0)
+		return added;
+	return added ? 0 : no_value_left(compilation, number, dimension->key);
+}
+
+/* The ports of each protocol, which stands before them. */
+static int add_ports(struct compilation *compilation, struct dimension *dimension,
+		     const struct conditions *match, const struct conditions *except,
+		     unsigned int number)
+{
+	struct table_range *wide =
+		reallocarray(NULL, match->ports + except->ports + 2, sizeof(*wide));
+	int added = 0, any = 0, udp;
+	size_t i, ports;
+
+	if (!wide)
+		return -ENOMEM;
+	for (udp = 0; added >= 0 && udp < 2; udp++) {
+		uint32_t first = udp ? 1 << 16 : 0;
+
+		if (udp ? !match->udp : !match->tcp)
+			continue;
+		for (ports = 0; ports < match->ports; ports++)
+			wide[ports] = (struct table_range){ first + match->port[ports].from,
+							    first + match->port[ports].to };
+		/* Without any, all of this protocol; both together would be all values. */
+		if (!ports)
+			wide[ports++] = (struct table_range){ first, first + UINT16_MAX };
+		for (i = 0; i < except->ports; i++)
+			wide[ports + i] = (struct table_range){ first + except->port[i].from,
+								first + except->port[i].to };
+		added = table_add(&dimension->table[0], wide, ports, wide + ports, except->ports,
+				  PORT_BITS, number);
+		any |= added > 0;
+	}
+	free(wide);
+	if (added < 0)
+		return added;
+	return any ? 0 : no_value_left(compilation, number, dimension->key);
+}
+
+enum { REMOTE, PORT, LOCAL, USER, GROUP, INTERFACE, SERVICE, DIMENSIONS };
+
+static int add_filter(struct compilation *compilation, struct dimension *dimension,
+		      unsigned int number)
+{
+	const struct conditions *match = &compilation->filter[number]->match;
+	const struct conditions *except = &compilation->filter[number]->except;
+	int error;
+
+	error = add_prefixes(compilation, &dimension[REMOTE], match->remote, match->remotes,
+			     except->remote, except->remotes, number);
+	if (!error)
+		error = add_prefixes(compilation, &dimension[LOCAL], match->local, match->locals,
+				     except->local, except->locals, number);
+#define RANGES(of, member, bits)                                                                   \
+	if (!error)                                                                                \
+	error = add_ranges(compilation, &dimension[of], match->member, match->member##s,           \
+			   except->member, except->member##s, bits, number)
+	if (!error)
+		error = add_ports(compilation, &dimension[PORT], match, except, number);
+	RANGES(USER, user, 32);
+	RANGES(GROUP, group, 32);
+	RANGES(INTERFACE, interface, 32);
+#undef RANGES
 	return error;
 }
 
-static int add_ranges(struct table *table, const struct range *range, size_t ranges, int bits,
-		      unsigned int number)
+/* The conditions that few policies have get a line of their own, if this one has any of them. */
+static int compile_more(struct compilation *compilation, struct dimension *dimension,
+			struct policy_header *header)
 {
-	size_t i;
-	int error = 0;
+	struct image_builder *builder = &compilation->builder;
+	struct policy_more more = { 0 };
+	int error;
 
-	if (!ranges)
-		bitmap_set(&table->always, number);
-	for (i = 0; !error && i < ranges; i++)
-		error = table_add(table, range[i].from, range[i].to, bits, number);
+	if (!dimension[LOCAL].table[0].edges && !dimension[LOCAL].table[1].edges &&
+	    !dimension[GROUP].table[0].edges && !dimension[INTERFACE].table[0].edges)
+		return 0;
+	error = table_build(&dimension[LOCAL].table[0], builder, &more.local4);
+	if (!error)
+		error = table_build(&dimension[LOCAL].table[1], builder, &more.local6);
+	if (!error)
+		error = table_build(&dimension[GROUP].table[0], builder, &more.group);
+	if (!error)
+		error = table_build(&dimension[INTERFACE].table[0], builder, &more.interface);
+	if (!error)
+		error = image_append(builder, 1, &header->more);
+	if (!error)
+		memcpy(builder->line[header->more], &more, sizeof(more));
 	return error;
 }
 
 static int compile_tables(struct compilation *compilation, struct policy_header *header)
 {
-	struct table remote4 = { 0 }, remote6 = { 0 }, port = { 0 }, user = { 0 }, service = { 0 };
+	struct dimension dimension[DIMENSIONS] = {
+		[REMOTE] = { .key = "remote address" }, [PORT] = { .key = "port" },
+		[LOCAL] = { .key = "local address" },   [USER] = { .key = "user" },
+		[GROUP] = { .key = "group" },           [INTERFACE] = { .key = "interface" },
+		[SERVICE] = { .key = "service" },
+	};
 	struct image_builder *builder = &compilation->builder;
 	unsigned int i;
 	int error = 0;
 
-	for (i = 0; !error && i < compilation->policy->filters; i++) {
-		const struct filter *filter = compilation->filter[i];
-
-		error = add_prefixes(&remote4, &remote6, filter, i);
-		if (!error)
-			error = add_ranges(&port, filter->port, filter->ports, 16, i);
-		if (!error)
-			error = add_ranges(&user, filter->user, filter->users, 32, i);
-	}
+	for (i = 0; !error && i < compilation->policy->filters; i++)
+		error = add_filter(compilation, dimension, i);
 	for (i = 0; !error && i < compilation->policy->services; i++) {
 		const struct service_identity *identity = &compilation->service[i]->identity;
 		struct range only = { identity->user, identity->user };
 
-		error = add_ranges(&service, &only, identity->has_user, 32, i);
+		error = add_ranges(compilation, &dimension[SERVICE], &only, identity->has_user,
+				   NULL, 0, 32, i);
 	}
 	if (!error)
-		error = table_build(&remote4, builder, &header->remote4);
+		error = table_build(&dimension[REMOTE].table[0], builder, &header->remote4);
 	if (!error)
-		error = table_build(&remote6, builder, &header->remote6);
+		error = table_build(&dimension[REMOTE].table[1], builder, &header->remote6);
 	if (!error)
-		error = table_build(&port, builder, &header->remote_port);
+		error = table_build(&dimension[PORT].table[0], builder, &header->remote_port);
 	if (!error)
-		error = table_build(&user, builder, &header->user);
+		error = table_build(&dimension[USER].table[0], builder, &header->user);
 	if (!error)
-		error = table_build(&service, builder, &header->service_user);
-	table_release(&remote4);
-	table_release(&remote6);
-	table_release(&port);
-	table_release(&user);
-	table_release(&service);
+		error = table_build(&dimension[SERVICE].table[0], builder, &header->service_user);
+	if (!error)
+		error = compile_more(compilation, dimension, header);
+	for (i = 0; i < DIMENSIONS; i++) {
+		table_release(&dimension[i].table[0]);
+		table_release(&dimension[i].table[1]);
+	}
 	return error;
 }
 
@@ -263,9 +403,9 @@ static int compile_protocols(struct compilation *compilation, struct policy_head
 	int error;
 
 	for (i = 0; i < compilation->policy->filters; i++) {
-		if (compilation->filter[i]->tcp)
+		if (compilation->filter[i]->match.tcp)
 			bitmap_set(&tcp, i);
-		if (compilation->filter[i]->udp)
+		if (compilation->filter[i]->match.udp)
 			bitmap_set(&udp, i);
 	}
 	error = image_share(&compilation->builder, &tcp, &header->tcp);

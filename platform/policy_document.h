@@ -68,9 +68,10 @@ unsigned int document_line(const struct document *document, const struct place *
 
 /*
  * The document as YAML again, for libcyaml: every scalar quoted, every node on the line that it
- * came from. The scalar values of mappings under the key "listed" become lists of one. Returns 0
+ * came from. The scalar values of mappings under the keys "listed" become lists of one. Returns 0
  * and text for free(), or -ENOMEM.
  */
-int document_write(const struct document *document, const char *listed, char **text, size_t *size);
+int document_write(const struct document *document, const char *const *listed, char **text,
+		   size_t *size);
 
 #endif

@@ -75,7 +75,7 @@ unsigned int document_line(const struct document *document, const struct place *
 
 struct writer {
 	const struct document *document;
-	const char *listed;
+	const char *const *listed;
 	FILE *out;
 	unsigned int line;
 };
@@ -104,6 +104,16 @@ static void write_scalar(struct writer *writer, uint32_t number)
 	putc('"', writer->out);
 }
 
+static bool is_listed(const struct writer *writer, const char *key)
+{
+	size_t i;
+
+	for (i = 0; writer->listed[i]; i++)
+		if (!strcmp(writer->listed[i], key))
+			return true;
+	return false;
+}
+
 /* Recurses no deeper than DOCUMENT_DEPTH_MAX. */
 static void write_node(struct writer *writer, uint32_t number, bool listed)
 {
@@ -127,13 +137,14 @@ static void write_node(struct writer *writer, uint32_t number, bool listed)
 		fputs(wrap ? "[" : "", writer->out);
 		write_node(writer, child, listed_below);
 		fputs(wrap ? "]" : "", writer->out);
-		listed_below = mapping && !value &&
-			       !strcmp(document_text(document, child), writer->listed);
+		listed_below =
+			mapping && !value && is_listed(writer, document_text(document, child));
 	}
 	putc(mapping ? '}' : ']', writer->out);
 }
 
-int document_write(const struct document *document, const char *listed, char **text, size_t *size)
+int document_write(const struct document *document, const char *const *listed, char **text,
+		   size_t *size)
 {
 	struct writer writer = { .document = document, .listed = listed, .line = 1 };
 	bool failed;

@@ -5,12 +5,14 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "policy_check.h"
 #include "policy_message.h"
+#include "policy_prefixes.h"
 #include "policy_schema.h"
 #include "policy_value.h"
 
@@ -162,7 +164,7 @@ static int load_service(struct load *load, const struct file_service *file, size
 }
 
 static int load_protocols(struct load *load, struct place place, const struct file_match *file,
-			  struct filter *filter)
+			  struct conditions *conditions)
 {
 	static const char *const choices[] = { "tcp", "udp", NULL };
 	size_t choice = 0;
@@ -171,48 +173,108 @@ static int load_protocols(struct load *load, struct place place, const struct fi
 	place.key = "protocol";
 	for (; !error && place.entry < file->protocols; place.entry++) {
 		error = load_choice(load, place, file->protocol[place.entry], choices, &choice);
-		filter->tcp |= !choice;
-		filter->udp |= choice;
+		conditions->tcp |= !choice;
+		conditions->udp |= choice;
 	}
 	return error;
 }
 
-static int load_match(struct load *load, struct place place, const struct file_match *file,
-		      struct filter *filter)
+/* A list of values, each read by value(); *out gets as many elements of so many bytes. */
+static int load_list(struct load *load, struct place place, const char *key, char *const *text,
+		     unsigned int count, size_t size,
+		     int (*value)(const char *text, void *element, struct reason *reason),
+		     void **out, size_t *number)
 {
-	int error = load_protocols(load, place, file, filter);
+	char *elements = calloc(count + 1, size);
+	int error;
 
-	filter->remote = calloc(file->remotes + 1, sizeof(*filter->remote));
-	filter->port = calloc(file->remote_ports + 1, sizeof(*filter->port));
-	filter->user = calloc(file->users + 1, sizeof(*filter->user));
-	filter->cgroup = calloc(file->cgroups + 1, sizeof(*filter->cgroup));
-	if (!filter->remote || !filter->port || !filter->user || !filter->cgroup)
+	*out = elements;
+	if (!elements)
 		return out_of_memory(load->name, load->message);
-	place.key = "remote";
-	for (place.entry = 0; !error && place.entry < file->remotes; place.entry++) {
-		error = value_prefix(file->remote[place.entry], &filter->remote[filter->remotes++],
-				     &load->reason);
+	place.key = key;
+	for (place.entry = 0; place.entry < count; place.entry++) {
+		error = value(text[place.entry], elements + *number * size, &load->reason);
 		if (error)
-			return refuse(load, &place, file->remote[place.entry], error);
+			return refuse(load, &place, text[place.entry], error);
+		++*number;
 	}
-	place.key = "remote_port";
-	for (place.entry = 0; !error && place.entry < file->remote_ports; place.entry++) {
-		error = value_ports(file->remote_port[place.entry], &filter->port[filter->ports++],
-				    &load->reason);
+	return 0;
+}
+
+static int prefix_element(const char *text, void *element, struct reason *reason)
+{
+	return value_prefix(text, element, reason);
+}
+
+static int ports_element(const char *text, void *element, struct reason *reason)
+{
+	return value_ports(text, element, reason);
+}
+
+static int users_element(const char *text, void *element, struct reason *reason)
+{
+	return value_users(text, element, reason);
+}
+
+static int groups_element(const char *text, void *element, struct reason *reason)
+{
+	return value_groups(text, element, reason);
+}
+
+static int interface_element(const char *text, void *element, struct reason *reason)
+{
+	return value_interface(text, element, reason);
+}
+
+static int cgroup_element(const char *text, void *element, struct reason *reason)
+{
+	return value_cgroup(text, element, reason);
+}
+
+/* Published lists: one prefix a line. They are read when the policy is. */
+static int load_files(struct load *load, struct place place, const struct file_match *file,
+		      struct conditions *conditions)
+{
+	int error = 0;
+
+	place.key = "remote_file";
+	for (place.entry = 0; !error && place.entry < file->remote_files; place.entry++) {
+		error = prefixes_read(file->remote_file[place.entry], &conditions->remote,
+				      &conditions->remotes, &load->reason);
 		if (error)
-			return refuse(load, &place, file->remote_port[place.entry], error);
+			error = refuse(load, &place, file->remote_file[place.entry], error);
 	}
-	place.key = "user";
-	for (place.entry = 0; !error && place.entry < file->users; place.entry++) {
-		error = value_users(file->user[place.entry], &filter->user[filter->users++],
-				    &load->reason);
-		if (error)
-			return refuse(load, &place, file->user[place.entry], error);
+	return error;
+}
+
+static int load_conditions(struct load *load, struct place place, const struct file_match *file,
+			   struct conditions *conditions)
+{
+	int error = load_protocols(load, place, file, conditions);
+
+#define LIST(key, of, member, element)                                                             \
+	if (!error)                                                                                \
+	error = load_list(load, place, key, file->of, file->of##s, sizeof(*conditions->member),    \
+			  element##_element, (void **)&conditions->member, &conditions->member##s)
+	LIST("remote", remote, remote, prefix);
+	LIST("remote_port", remote_port, port, ports);
+	LIST("local", local, local, prefix);
+	LIST("user", user, user, users);
+	LIST("group", group, group, groups);
+	LIST("cgroup", cgroup, cgroup, cgroup);
+	LIST("interface", interface, interface, interface);
+#undef LIST
+	if (!error)
+		error = load_files(load, place, file, conditions);
+	/* No condition would be any address: a list without an entry is none. */
+	if (!error && file->remote_files && !conditions->remotes &&
+	    !strcmp(place.section, "match")) {
+		place.key = "remote_file";
+		place.entry = 0;
+		snprintf(load->reason.text, sizeof(load->reason.text),
+			 "has no prefix in it, so the filter could match nothing");
+		error = refuse(load, &place, file->remote_file[0], -EINVAL);
 	}
-	place.key = "cgroup";
-	for (place.entry = 0; !error && place.entry < file->cgroups; place.entry++)
-		error = load_cgroup(load, place, file->cgroup[place.entry],
-				    &filter->cgroup[filter->cgroups++]);
 	return error;
 }
 
@@ -230,7 +292,7 @@ static int load_filter(struct load *load, const struct file_filter *file, size_t
 {
 	static const char *const choices[] = { "permit", "block", "redirect", NULL };
 	struct place place = { .list = "filters", .index = index };
-	struct place weight = place, action = place, match = place;
+	struct place weight = place, action = place, match = place, except = place;
 	size_t choice = 0;
 	uint64_t number = 0;
 	int error;
@@ -239,6 +301,7 @@ static int load_filter(struct load *load, const struct file_filter *file, size_t
 	place.key = "name";
 	weight.key = "weight";
 	match.section = "match";
+	except.section = "except";
 	action.key = "action";
 	error = load_name(load, place, file->name, &filter->name);
 	if (error)
@@ -248,7 +311,9 @@ static int load_filter(struct load *load, const struct file_filter *file, size_t
 		return out_of_memory(load->name, load->message);
 	error = load_number(load, weight, file->weight, 0, UINT32_MAX, &number);
 	if (!error)
-		error = load_match(load, match, &file->match, filter);
+		error = load_conditions(load, match, &file->match, &filter->match);
+	if (!error)
+		error = load_conditions(load, except, &file->except, &filter->except);
 	if (!error)
 		error = load_choice(load, action, file->action, choices, &choice);
 	if (!error)
@@ -264,13 +329,15 @@ static void any_protocol(const struct policy *policy, struct filter *filter)
 	const struct service *service = NULL;
 	size_t i;
 
-	if (filter->tcp || filter->udp)
-		return;
 	for (i = 0; i < policy->services; i++)
 		if (!strcmp(policy->service[i].name, filter->service))
 			service = &policy->service[i];
-	filter->tcp = filter->action != POLICY_REDIRECT || !service || service->tcp;
-	filter->udp = filter->action != POLICY_REDIRECT || (service && service->udp);
+	if (!filter->match.tcp && !filter->match.udp) {
+		filter->match.tcp = filter->action != POLICY_REDIRECT || !service || service->tcp;
+		filter->match.udp = filter->action != POLICY_REDIRECT || (service && service->udp);
+	}
+	filter->match.tcp &= !filter->except.tcp;
+	filter->match.udp &= !filter->except.udp;
 }
 
 static int load_policy(struct load *load, const struct file_policy *file, struct policy *policy)

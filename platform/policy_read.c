@@ -67,6 +67,17 @@ static void free_texts(char **text, size_t count)
 	free(text);
 }
 
+static void conditions_free(struct conditions *conditions)
+{
+	free(conditions->remote);
+	free(conditions->local);
+	free(conditions->port);
+	free(conditions->user);
+	free(conditions->group);
+	free(conditions->interface);
+	free_texts(conditions->cgroup, conditions->cgroups);
+}
+
 void policy_free(struct policy *policy)
 {
 	size_t i;
@@ -82,10 +93,8 @@ void policy_free(struct policy *policy)
 
 		free(filter->name);
 		free(filter->service);
-		free(filter->remote);
-		free(filter->port);
-		free(filter->user);
-		free_texts(filter->cgroup, filter->cgroups);
+		conditions_free(&filter->match);
+		conditions_free(&filter->except);
 		free(filter->context);
 	}
 	free(policy->service);

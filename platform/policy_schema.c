@@ -57,8 +57,16 @@ static const cyaml_schema_field_t service_fields[] = {
 };
 
 static const cyaml_schema_field_t match_fields[] = {
-	LIST("protocol", protocol), LIST("remote", remote), LIST("remote_port", remote_port),
-	LIST("user", user),         LIST("cgroup", cgroup), CYAML_FIELD_END,
+	LIST("protocol", protocol),
+	LIST("remote", remote),
+	LIST("remote_file", remote_file),
+	LIST("remote_port", remote_port),
+	LIST("local", local),
+	LIST("user", user),
+	LIST("group", group),
+	LIST("cgroup", cgroup),
+	LIST("interface", interface),
+	CYAML_FIELD_END,
 };
 
 static const cyaml_schema_field_t filter_fields[] = {
@@ -66,6 +74,8 @@ static const cyaml_schema_field_t filter_fields[] = {
 	TEXT("service", struct file_filter, service),
 	TEXT_OPTIONAL("weight", struct file_filter, weight),
 	CYAML_FIELD_MAPPING("match", CYAML_FLAG_OPTIONAL, struct file_filter, match, match_fields),
+	CYAML_FIELD_MAPPING("except", CYAML_FLAG_OPTIONAL, struct file_filter, except,
+			    match_fields),
 	TEXT("action", struct file_filter, action),
 	TEXT_OPTIONAL("context", struct file_filter, context),
 	CYAML_FIELD_END,
@@ -298,6 +308,7 @@ static const cyaml_config_t quiet = {
 
 int schema_load(const struct document *document, struct file_policy **file, struct message *message)
 {
+	static const char *const listed[] = { "match", "except", NULL };
 	struct complaint complaint = { .steps = 0 };
 	cyaml_config_t config = quiet;
 	cyaml_data_t *data = NULL;
@@ -306,7 +317,7 @@ int schema_load(const struct document *document, struct file_policy **file, stru
 	char *text;
 
 	*file = NULL;
-	if (document_write(document, "match", &text, &size) < 0) {
+	if (document_write(document, listed, &text, &size) < 0) {
 		policy_error(message, document->name, 0, "not enough memory to read it");
 		return -ENOMEM;
 	}

@@ -34,15 +34,17 @@ struct file_service {
 };
 
 struct file_match {
-	char **protocol, **remote, **remote_port, **user, **cgroup;
-	unsigned int protocols, remotes, remote_ports, users, cgroups;
+	char **protocol, **remote, **remote_file, **remote_port, **local, **user, **group, **cgroup,
+		**interface;
+	unsigned int protocols, remotes, remote_files, remote_ports, locals, users, groups, cgroups,
+		interfaces;
 };
 
 struct file_filter {
 	char *name;
 	char *service;
 	char *weight;
-	struct file_match match;
+	struct file_match match, except;
 	char *action;
 	char *context;
 };

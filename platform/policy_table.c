@@ -29,7 +29,8 @@ static void add_edge(struct table *table, table_value at, unsigned int member, b
 	table->edge[table->edges++] = (struct table_edge){ at, member, end };
 }
 
-int table_add(struct table *table, table_value from, table_value to, int bits, unsigned int member)
+static int add_range(struct table *table, table_value from, table_value to, int bits,
+		     unsigned int member)
 {
 	table_value last = bits == VALUE_BITS ? ~(table_value)0 : ((table_value)1 << bits) - 1;
 
@@ -46,6 +47,74 @@ int table_add(struct table *table, table_value from, table_value to, int bits, u
 	if (to != last)
 		add_edge(table, (to + 1) << (VALUE_BITS - bits), member, true);
 	return 0;
+}
+
+static int compare_ranges(const void *left, const void *right)
+{
+	const struct table_range *a = left, *b = right;
+
+	return (a->from > b->from) - (a->from < b->from);
+}
+
+/* In order, and none touches another. Returns how many are left. */
+static size_t merge(struct table_range *range, size_t ranges)
+{
+	size_t i, count = 0;
+
+	if (!ranges)
+		return 0;
+	qsort(range, ranges, sizeof(*range), compare_ranges);
+	for (i = 1; i < ranges; i++) {
+		if (range[i].from > range[count].to)
+			range[++count] = range[i];
+		else if (range[i].to > range[count].to)
+			range[count].to = range[i].to;
+	}
+	return count + 1;
+}
+
+int table_add(struct table *table, struct table_range *range, size_t ranges,
+	      struct table_range *except, size_t exceptions, int bits, unsigned int member)
+{
+	table_value last = bits == VALUE_BITS ? ~(table_value)0 : ((table_value)1 << bits) - 1;
+	struct table_range all = { 0, last };
+	size_t i, first = 0, at;
+	bool any = false;
+	int error = 0;
+
+	if (!ranges && !exceptions) {
+		bitmap_set(&table->always, member);
+		return 1;
+	}
+	if (!ranges) {
+		range = &all;
+		ranges = 1;
+	}
+	ranges = merge(range, ranges);
+	exceptions = merge(except, exceptions);
+	for (i = 0; !error && i < ranges; i++) {
+		table_value from = range[i].from, to = range[i].to;
+		bool left = true;
+
+		/* Those that end before this range begins end before all that follow, too. */
+		while (first < exceptions && except[first].to < from)
+			first++;
+		for (at = first; left && at < exceptions && except[at].from <= to; at++) {
+			if (except[at].from > from) {
+				error = add_range(table, from, except[at].from - 1, bits, member);
+				any = true;
+			}
+			if (except[at].to >= to)
+				left = false;
+			else if (except[at].to >= from)
+				from = except[at].to + 1;
+		}
+		if (!error && left) {
+			error = add_range(table, from, to, bits, member);
+			any = true;
+		}
+	}
+	return error ? error : any;
 }
 
 static int compare_edges(const void *left, const void *right)

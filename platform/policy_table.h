@@ -22,8 +22,17 @@ struct table {
 	size_t edges, capacity;
 };
 
-/* Adds the values from .. to, of so many bits, for a member. Returns 0 or -ENOMEM. */
-int table_add(struct table *table, table_value from, table_value to, int bits, unsigned int member);
+struct table_range {
+	table_value from, to; /* both belong to it */
+};
+
+/*
+ * Adds for a member the values, of so many bits, that are in one of the ranges (none given: all)
+ * and in none of the exceptions. Puts both arrays in order. Returns whether any value is left (0 or
+ * 1), or -ENOMEM.
+ */
+int table_add(struct table *table, struct table_range *range, size_t ranges,
+	      struct table_range *except, size_t exceptions, int bits, unsigned int member);
 
 /* Builds the tree; *root is as in an entry. Returns 0, -ENOMEM or -E2BIG. */
 int table_build(struct table *table, struct image_builder *builder, uint32_t *root);

@@ -21,6 +21,9 @@ int value_prefix(const char *text, struct prefix *prefix, struct reason *reason)
 int value_ports(const char *text, struct range *range, struct reason *reason);
 int value_user(const char *text, uid_t *user, struct reason *reason);
 int value_users(const char *text, struct range *range, struct reason *reason);
+int value_groups(const char *text, struct range *range, struct reason *reason);
+/* The index that it has in the caller's network namespace. */
+int value_interface(const char *text, struct range *range, struct reason *reason);
 
 /* Also -ENOMEM. The path is for free(). */
 int value_cgroup(const char *text, char **path, struct reason *reason);

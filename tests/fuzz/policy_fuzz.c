@@ -16,7 +16,6 @@ static void ask(const struct policy_image *image)
 	struct waybill_address remote = { .family = 2, .address = { [10] = 0xff, 0xff, 10 } };
 	struct policy_query query = {
 		.remote = &remote,
-		.protocol_line = header->tcp,
 		.cgroup_line = header->cgroup_none,
 	};
 	struct policy_match match;

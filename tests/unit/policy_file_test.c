@@ -135,20 +135,20 @@ static void loads_the_example_of_the_design(void **state)
 	assert_string_equal(web->service, "dlp");
 	assert_int_equal(web->line, 14);
 	assert_int_equal(web->weight, 10);
-	assert_true(web->tcp);
-	assert_false(web->udp);
-	assert_int_equal(web->remotes, 2);
-	assert_true(web->remote[0].v4);
-	assert_false(web->remote[1].v4);
-	assert_int_equal(web->remote[0].length + web->remote[1].length, 0);
-	assert_int_equal(web->ports, 3);
-	assert_int_equal(web->port[1].from, 443);
-	assert_int_equal(web->port[2].from, 8000);
-	assert_int_equal(web->port[2].to, 8099);
-	assert_int_equal(web->users, 1);
-	assert_int_equal(web->user[0].from, 1000);
-	assert_int_equal(web->user[0].to, 60000);
-	assert_int_equal(web->cgroups, 0);
+	assert_true(web->match.tcp);
+	assert_false(web->match.udp);
+	assert_int_equal(web->match.remotes, 2);
+	assert_true(web->match.remote[0].v4);
+	assert_false(web->match.remote[1].v4);
+	assert_int_equal(web->match.remote[0].length + web->match.remote[1].length, 0);
+	assert_int_equal(web->match.ports, 3);
+	assert_int_equal(web->match.port[1].from, 443);
+	assert_int_equal(web->match.port[2].from, 8000);
+	assert_int_equal(web->match.port[2].to, 8099);
+	assert_int_equal(web->match.users, 1);
+	assert_int_equal(web->match.user[0].from, 1000);
+	assert_int_equal(web->match.user[0].to, 60000);
+	assert_int_equal(web->match.cgroups, 0);
 	assert_int_equal(web->action, POLICY_REDIRECT);
 	assert_int_equal(web->context_size, 9);
 	assert_memory_equal(web->context, "tenant=42", 9);
@@ -173,13 +173,13 @@ static void loads_what_is_left_out(void **state)
 	policy_free(policy);
 	policy = load(DLP "- { name: all, service: dlp, action: permit }\n"
 			  "- { name: some, service: dlp, action: redirect }\n");
-	assert_true(policy->filter[0].tcp);
-	assert_true(policy->filter[0].udp);
+	assert_true(policy->filter[0].match.tcp);
+	assert_true(policy->filter[0].match.udp);
 	/* What is redirected is what its service takes. */
-	assert_true(policy->filter[1].tcp);
-	assert_false(policy->filter[1].udp);
+	assert_true(policy->filter[1].match.tcp);
+	assert_false(policy->filter[1].match.udp);
 	assert_int_equal(policy->filter[0].weight, 0);
-	assert_int_equal(policy->filter[0].remotes, 0);
+	assert_int_equal(policy->filter[0].match.remotes, 0);
 	policy_free(policy);
 }
 
@@ -190,12 +190,99 @@ static void takes_scalars_for_lists_of_one(void **state)
 					 "    user: alice\n    cgroup: '/a\\b, \"c\"/'\n");
 
 	(void)state;
-	assert_int_equal(policy->filter[0].remotes, 1);
-	assert_int_equal(policy->filter[0].remote[0].length, 32);
-	assert_int_equal(policy->filter[0].port[0].to, 22);
-	assert_int_equal(policy->filter[0].user[0].from, 1000);
-	assert_string_equal(policy->filter[0].cgroup[0], "/a\\b, \"c\"");
+	assert_int_equal(policy->filter[0].match.remotes, 1);
+	assert_int_equal(policy->filter[0].match.remote[0].length, 32);
+	assert_int_equal(policy->filter[0].match.port[0].to, 22);
+	assert_int_equal(policy->filter[0].match.user[0].from, 1000);
+	assert_string_equal(policy->filter[0].match.cgroup[0], "/a\\b, \"c\"");
 	policy_free(policy);
+}
+
+static void takes_exceptions_and_rarer_conditions(void **state)
+{
+	struct policy *policy = load(
+		DLP "- name: a\n  service: dlp\n  action: block\n  match:\n"
+		    "    local: 127.0.0.0/8\n    group: [ root, 5-6 ]\n    interface: lo\n"
+		    "  except:\n    protocol: udp\n    remote: 10.0.0.0/8\n    remote_port: 22\n"
+		    "    user: [ 1, 2-3 ]\n    group: 7\n    cgroup: /a\n    local: ::1\n");
+	const struct conditions *match = &policy->filter[0].match,
+				*except = &policy->filter[0].except;
+
+	(void)state;
+	assert_true(match->tcp);
+	assert_false(match->udp);
+	assert_int_equal(match->local[0].length, 8);
+	assert_int_equal(match->group[0].to, 0);
+	assert_int_equal(match->group[1].from, 5);
+	assert_int_equal(match->group[1].to, 6);
+	assert_int_equal(match->interface[0].from, 1);
+	assert_int_equal(except->remotes, 1);
+	assert_int_equal(except->port[0].from, 22);
+	assert_int_equal(except->users, 2);
+	assert_int_equal(except->user[1].to, 3);
+	assert_int_equal(except->group[0].from, 7);
+	assert_string_equal(except->cgroup[0], "/a");
+	assert_false(except->local[0].v4);
+	policy_free(policy);
+	refuses(DLP "- name: a\n  service: dlp\n  action: block\n  except:\n    remote:\n"
+		    "    - ::1\n    - 10.0.0.1/8\n",
+		"policy.yaml:11: remote \"10.0.0.1/8\" has bits set beyond its length (did you mean "
+		"10.0.0.0/8?)");
+	refuses(DLP "- name: a\n  service: dlp\n  action: block\n  match: { group: nosuch }\n",
+		"policy.yaml:8: group \"nosuch\" is not a group on this host (getent group lists "
+		"them; or give a number, or a range as 1000-1999)");
+	refuses(DLP "- name: a\n  service: dlp\n  action: block\n  match: { interface: nosuch0 }\n",
+		"policy.yaml:8: interface \"nosuch0\" is not an interface here (ip link lists them)");
+	refuses(DLP "- name: a\n  service: dlp\n  action: block\n  match: { protocol: tcp }\n"
+		    "  except: { protocol: tcp }\n",
+		"policy.yaml:8: filter \"a\" is for no protocol");
+}
+
+static void reads_lists_from_files(void **state)
+{
+	char path[] = "/tmp/policy_file_test.XXXXXX", text[512], wanted[512];
+	static const char list[] =
+		"# a comment\n\n10.0.0.0/8\n\t2001:db8::/32 # why\r\n192.0.2.1;x\n";
+	const char *form = DLP "- name: a\n  service: dlp\n  action: block\n  match:\n"
+			       "    remote: ::1\n    remote_file: %s\n";
+	int file = mkstemp(path);
+	struct policy *policy;
+
+	(void)state;
+	assert_true(file >= 0);
+	assert_int_equal(write(file, list, sizeof(list) - 1), sizeof(list) - 1);
+	snprintf(text, sizeof(text), form, path);
+	policy = load(text);
+	assert_int_equal(policy->filter[0].match.remotes, 4);
+	assert_int_equal(policy->filter[0].match.remote[0].length, 128);
+	assert_int_equal(policy->filter[0].match.remote[1].length, 8);
+	assert_int_equal(policy->filter[0].match.remote[2].length, 32);
+	assert_int_equal(policy->filter[0].match.remote[3].length, 32);
+	policy_free(policy);
+	assert_int_equal(write(file, "10.0.0.0/8 11.0.0.0/8\n", 22), 22);
+	snprintf(wanted, sizeof(wanted),
+		 "policy.yaml:10: remote_file \"%s\" is wrong in line 6: \"10.0.0.0/8\" is "
+		 "followed by something else",
+		 path);
+	refuses(text, wanted);
+	assert_int_equal(ftruncate(file, 12), 0);
+	snprintf(text, sizeof(text),
+		 DLP "- name: a\n  service: dlp\n  action: block\n  match: { remote_file: %s }\n",
+		 path);
+	snprintf(wanted, sizeof(wanted),
+		 "policy.yaml:8: remote_file \"%s\" has no prefix in it, so the filter could match "
+		 "nothing",
+		 path);
+	refuses(text, wanted);
+	close(file);
+	assert_int_equal(unlink(path), 0);
+	snprintf(wanted, sizeof(wanted),
+		 "policy.yaml:8: remote_file \"%s\" cannot be read: No such file or directory",
+		 path);
+	refuses(text, wanted);
+	refuses(DLP "- name: a\n  service: dlp\n  action: block\n  match: { remote_file: list }\n",
+		"policy.yaml:8: remote_file \"list\" is not the whole path of a file (it begins with "
+		"/)");
 }
 
 static void takes_every_form_of_address(void **state)
@@ -206,7 +293,7 @@ static void takes_every_form_of_address(void **state)
 		DLP "- name: a\n  service: dlp\n  action: block\n  match:\n    remote:\n"
 		    "    - ::ffff:10.0.0.0/104\n    - 10.0.0.0\n    - ::1\n    - ::ffff:0:0/96\n"
 		    "    - ::fffe:0:0/95\n");
-	const struct prefix *prefix = policy->filter[0].remote;
+	const struct prefix *prefix = policy->filter[0].match.remote;
 
 	(void)state;
 	assert_true(prefix[0].v4);
@@ -555,6 +642,8 @@ int main(void)
 		cmocka_unit_test(loads_the_example_of_the_design),
 		cmocka_unit_test(loads_what_is_left_out),
 		cmocka_unit_test(takes_scalars_for_lists_of_one),
+		cmocka_unit_test(takes_exceptions_and_rarer_conditions),
+		cmocka_unit_test(reads_lists_from_files),
 		cmocka_unit_test(takes_every_form_of_address),
 		cmocka_unit_test(takes_a_context_with_any_text),
 		cmocka_unit_test(refuses_what_is_not_yaml),

@@ -50,10 +50,15 @@ static void *more(void *array, size_t count, size_t size)
 	return array;
 }
 
+static void append_prefix(struct prefix **list, size_t *count, struct prefix prefix)
+{
+	*list = more(*list, *count, sizeof(**list));
+	(*list)[(*count)++] = prefix;
+}
+
 void add_prefix(struct filter *filter, struct prefix prefix)
 {
-	filter->remote = more(filter->remote, filter->remotes, sizeof(*filter->remote));
-	filter->remote[filter->remotes++] = prefix;
+	append_prefix(&filter->match.remote, &filter->match.remotes, prefix);
 }
 
 static void add_range(struct range **range, size_t *count, uint32_t from, uint32_t to)
@@ -83,34 +88,55 @@ struct prefix random_prefix(void)
 	return prefix;
 }
 
-static void random_filter(struct policy *policy, struct filter *filter, size_t number)
+static void random_ids(struct range **range, size_t *count, int some)
+{
+	for (; some > 0; some--) {
+		uint32_t from = random_number() >> (32 + random_below(32));
+		uint32_t to = from + (random_below(0x100000000ULL - from) >> random_below(32));
+
+		add_range(range, count, from, to);
+	}
+}
+
+/* Up to so many of each condition, and often none. */
+static void random_conditions(struct conditions *conditions, int most)
 {
 	uint32_t from, to;
 	int i;
 
-	*filter = (struct filter){ .weight = random_below(4), .tcp = true };
+	for (i = random_below(most + 1) * random_below(2); i > 0; i--)
+		append_prefix(&conditions->remote, &conditions->remotes, random_prefix());
+	for (i = random_below(most) * one_in(4); i > 0; i--)
+		append_prefix(&conditions->local, &conditions->locals, random_prefix());
+	for (i = random_below(most) * random_below(2); i > 0; i--) {
+		from = random_below(65536) >> random_below(16);
+		to = from + (random_below(65536 - from) >> random_below(16));
+		add_range(&conditions->port, &conditions->ports, from, to);
+	}
+	random_ids(&conditions->user, &conditions->users, random_below(most) * random_below(2));
+	random_ids(&conditions->group, &conditions->groups, random_below(most) * one_in(4));
+	random_ids(&conditions->interface, &conditions->interfaces, random_below(most) * one_in(6));
+	for (i = random_below(most) * random_below(2); i > 0; i--) {
+		const char *path = random_cgroup[random_below(RANDOM_CGROUPS_NAMED)];
+
+		conditions->cgroup =
+			more(conditions->cgroup, conditions->cgroups, sizeof(*conditions->cgroup));
+		conditions->cgroup[conditions->cgroups++] = strdup(path);
+	}
+}
+
+static void random_filter(struct policy *policy, struct filter *filter, size_t number)
+{
+	*filter = (struct filter){ .weight = random_below(4) };
+	filter->match.tcp = !one_in(4);
+	filter->match.udp = !filter->match.tcp || one_in(2);
 	if (asprintf(&filter->name, "f%zu", number) < 0)
 		abort();
 	filter->service = strdup(policy->service[random_below(policy->services)].name);
 	filter->action = 1 + random_below(3);
-	for (i = random_below(4) * random_below(2); i > 0; i--)
-		add_prefix(filter, random_prefix());
-	for (i = random_below(3) * random_below(2); i > 0; i--) {
-		from = random_below(65536) >> random_below(16);
-		to = from + (random_below(65536 - from) >> random_below(16));
-		add_range(&filter->port, &filter->ports, from, to);
-	}
-	for (i = random_below(3) * random_below(2); i > 0; i--) {
-		from = random_number() >> (32 + random_below(32));
-		to = from + (random_below(0x100000000ULL - from) >> random_below(32));
-		add_range(&filter->user, &filter->users, from, to);
-	}
-	for (i = random_below(3) * random_below(2); i > 0; i--) {
-		const char *path = random_cgroup[random_below(RANDOM_CGROUPS_NAMED)];
-
-		filter->cgroup = more(filter->cgroup, filter->cgroups, sizeof(*filter->cgroup));
-		filter->cgroup[filter->cgroups++] = strdup(path);
-	}
+	random_conditions(&filter->match, 3);
+	if (one_in(3))
+		random_conditions(&filter->except, 3);
 }
 
 static void random_service(struct service *service, size_t number)
@@ -119,6 +145,7 @@ static void random_service(struct service *service, size_t number)
 
 	*service = (struct service){
 		.tcp = 9000 + number,
+		.udp = 9000 + number,
 		.has4 = true,
 		.has6 = true,
 		/* All different, in an order that is not that of the file. */
@@ -158,17 +185,15 @@ struct policy *random_policy(size_t services, size_t filters)
 	return policy;
 }
 
-static void random_address(const struct policy *policy, struct waybill_address *address)
+/* In one of the prefixes, or next to it, more often than not. */
+static void random_address(const struct prefix *list, size_t count, struct waybill_address *address)
 {
-	const struct filter *filter = NULL;
 	struct prefix prefix = random_prefix();
 	unsigned int bit;
 	uint32_t i;
 
-	if (policy->filters)
-		filter = &policy->filter[random_below(policy->filters)];
-	if (filter && filter->remotes && !one_in(8))
-		prefix = filter->remote[random_below(filter->remotes)];
+	if (count && !one_in(8))
+		prefix = list[random_below(count)];
 	/* The rest at random, all zeroes, or all ones; sometimes with one bit of it all turned. */
 	bit = prefix.length + (prefix.v4 ? 96 : 0);
 	i = random_below(3);
@@ -207,19 +232,28 @@ static uint32_t random_edge(const struct range *range, size_t ranges, uint32_t o
 
 struct connection random_connection(const struct policy *policy)
 {
+	static const struct conditions none;
 	struct connection connection = {
+		.udp = one_in(3),
 		.user = one_in(2) ? random_below(8) : random_number(),
+		.group = random_below(8),
+		.interface = random_below(3),
 		.cgroup = random_cgroup[random_below(RANDOM_CGROUPS)],
 	};
+	const struct conditions *near = &none;
 	uint16_t port = random_number();
 
 	if (policy->filters) {
 		const struct filter *filter = &policy->filter[random_below(policy->filters)];
 
-		port = random_edge(filter->port, filter->ports, port);
-		connection.user = random_edge(filter->user, filter->users, connection.user);
+		near = one_in(3) ? &filter->except : &filter->match;
 	}
-	random_address(policy, &connection.remote);
+	port = random_edge(near->port, near->ports, port);
+	connection.user = random_edge(near->user, near->users, connection.user);
+	connection.group = random_edge(near->group, near->groups, connection.group);
+	connection.interface = random_edge(near->interface, near->interfaces, connection.interface);
+	random_address(near->remote, near->remotes, &connection.remote);
+	random_address(near->local, near->locals, &connection.local);
 	connection.remote.port = htons(port);
 	return connection;
 }
@@ -236,14 +270,25 @@ static bool prefix_contains(const struct prefix *prefix, const struct waybill_ad
 	return true;
 }
 
-static bool range_contains(const struct range *range, size_t ranges, uint32_t value)
+static bool in_ranges(const struct range *range, size_t ranges, uint32_t value)
 {
 	size_t i;
 
 	for (i = 0; i < ranges; i++)
 		if (range[i].from <= value && value <= range[i].to)
 			return true;
-	return !ranges;
+	return false;
+}
+
+static bool in_prefixes(const struct prefix *prefix, size_t prefixes,
+			const struct waybill_address *address)
+{
+	size_t i;
+
+	for (i = 0; i < prefixes; i++)
+		if (prefix_contains(&prefix[i], address))
+			return true;
+	return false;
 }
 
 static bool cgroup_contains(const char *cgroup, const char *path)
@@ -254,18 +299,30 @@ static bool cgroup_contains(const char *cgroup, const char *path)
 	       (!strncmp(cgroup, path, length) && path[length] == '/');
 }
 
-static bool filter_matches(const struct filter *filter, const struct connection *connection)
+static bool in_cgroups(char *const *cgroup, size_t cgroups, const char *path)
 {
-	bool remote = !filter->remotes, cgroup = !filter->cgroups;
 	size_t i;
 
-	for (i = 0; i < filter->remotes; i++)
-		remote |= prefix_contains(&filter->remote[i], &connection->remote);
-	for (i = 0; i < filter->cgroups; i++)
-		cgroup |= cgroup_contains(filter->cgroup[i], connection->cgroup);
-	return remote && cgroup && filter->tcp &&
-	       range_contains(filter->port, filter->ports, ntohs(connection->remote.port)) &&
-	       range_contains(filter->user, filter->users, connection->user);
+	for (i = 0; i < cgroups; i++)
+		if (cgroup_contains(cgroup[i], path))
+			return true;
+	return false;
+}
+
+static bool filter_matches(const struct filter *filter, const struct connection *c)
+{
+	const struct conditions *m = &filter->match, *e = &filter->except;
+
+#define HOLDS(in, list, count, value)                                                              \
+	((!m->count || in(m->list, m->count, value)) && !in(e->list, e->count, value))
+	return (c->udp ? m->udp : m->tcp) && HOLDS(in_prefixes, remote, remotes, &c->remote) &&
+	       HOLDS(in_prefixes, local, locals, &c->local) &&
+	       HOLDS(in_ranges, port, ports, ntohs(c->remote.port)) &&
+	       HOLDS(in_ranges, user, users, c->user) &&
+	       HOLDS(in_ranges, group, groups, c->group) &&
+	       HOLDS(in_ranges, interface, interfaces, c->interface) &&
+	       HOLDS(in_cgroups, cgroup, cgroups, c->cgroup);
+#undef HOLDS
 }
 
 static const struct service *service_named(const struct policy *policy, const char *name)

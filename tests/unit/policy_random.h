@@ -16,7 +16,9 @@ extern const char *const random_cgroup[RANDOM_CGROUPS];
 
 struct connection {
 	struct waybill_address remote;
-	uint32_t user;
+	struct waybill_address local; /* all 0: bound to none */
+	bool udp;
+	uint32_t user, group, interface;
 	const char *cgroup;
 };
 
