@@ -46,7 +46,7 @@ int image_append(struct image_builder *builder, size_t count, uint32_t *first)
 	return 0;
 }
 
-static size_t hash_line(const void *content)
+static uint32_t hash_line(const void *content)
 {
 	uint64_t word[POLICY_LINE / 8], hash = 0;
 	size_t i;
@@ -59,12 +59,17 @@ static size_t hash_line(const void *content)
 	return hash;
 }
 
-/* Where the line with this content is in the table of slots, or the free slot for it. */
-static size_t find_slot(const struct image_builder *builder, const void *content)
+/*
+ * Where the line with this content is in the table of slots, or the free slot for it. Lines are far
+ * apart in memory: the hash beside the number tells nearly all others without a look at them.
+ */
+static size_t find_slot(const struct image_builder *builder, const void *content, uint32_t hash)
 {
-	size_t at = hash_line(content) & (builder->slots - 1);
+	size_t at = hash & (builder->slots - 1);
 
-	while (builder->slot[at] && memcmp(builder->line[builder->slot[at]], content, POLICY_LINE))
+	while (builder->slot[at].line &&
+	       (builder->slot[at].hash != hash ||
+		memcmp(builder->line[builder->slot[at].line], content, POLICY_LINE)))
 		at = (at + 1) & (builder->slots - 1);
 	return at;
 }
@@ -72,7 +77,7 @@ static size_t find_slot(const struct image_builder *builder, const void *content
 static int grow_slots(struct image_builder *builder)
 {
 	struct image_builder grown = *builder;
-	size_t i;
+	size_t i, at;
 
 	if (builder->shared * 2 < builder->slots)
 		return 0;
@@ -80,10 +85,15 @@ static int grow_slots(struct image_builder *builder)
 	grown.slot = calloc(grown.slots, sizeof(*grown.slot));
 	if (!grown.slot)
 		return -ENOMEM;
-	for (i = 0; i < builder->slots; i++)
-		if (builder->slot[i])
-			grown.slot[find_slot(&grown, builder->line[builder->slot[i]])] =
-				builder->slot[i];
+	for (i = 0; i < builder->slots; i++) {
+		if (!builder->slot[i].line)
+			continue;
+		/* No two are the same: the next free one is its. */
+		at = builder->slot[i].hash & (grown.slots - 1);
+		while (grown.slot[at].line)
+			at = (at + 1) & (grown.slots - 1);
+		grown.slot[at] = builder->slot[i];
+	}
 	free(builder->slot);
 	builder->slot = grown.slot;
 	builder->slots = grown.slots;
@@ -93,6 +103,7 @@ static int grow_slots(struct image_builder *builder)
 int image_share(struct image_builder *builder, const void *content, uint32_t *number)
 {
 	static const uint8_t zero[POLICY_LINE];
+	uint32_t hash;
 	size_t at;
 	int error;
 
@@ -102,17 +113,18 @@ int image_share(struct image_builder *builder, const void *content, uint32_t *nu
 	error = grow_slots(builder);
 	if (error)
 		return error;
-	at = find_slot(builder, content);
-	if (!builder->slot[at]) {
-		error = image_append(builder, 1, &builder->slot[at]);
-		if (error) {
-			builder->slot[at] = 0;
+	hash = hash_line(content);
+	at = find_slot(builder, content, hash);
+	if (!builder->slot[at].line) {
+		error = grow_lines(builder, 1);
+		if (error)
 			return error;
-		}
-		memcpy(builder->line[builder->slot[at]], content, POLICY_LINE);
+		memcpy(builder->line[builder->lines], content, POLICY_LINE);
+		builder->slot[at].line = builder->lines++;
+		builder->slot[at].hash = hash;
 		builder->shared++;
 	}
-	*number = builder->slot[at];
+	*number = builder->slot[at].line;
 	return 0;
 }
 

@@ -12,17 +12,22 @@
  * Lines are counted on beyond POLICY_LINES_MAX, so that an error can say by how many there are too
  * many, but not without end.
  */
-#define IMAGE_LINES_CEILING ((size_t)4 * POLICY_LINES_MAX)
+#define IMAGE_LINES_CEILING ((size_t)2 * POLICY_LINES_MAX)
 
 /* A set of filters, or of services in the first word. */
 struct bitmap {
 	uint64_t word[POLICY_WORDS];
 };
 
+struct image_slot {
+	uint32_t line; /* 0: empty */
+	uint32_t hash; /* of its content */
+};
+
 struct image_builder {
 	uint8_t (*line)[POLICY_LINE];
 	size_t lines, capacity;
-	uint32_t *slot; /* hash table of the lines that may be shared; 0: empty */
+	struct image_slot *slot; /* hash table of the lines that may be shared */
 	size_t slots, shared;
 };
 

@@ -117,61 +117,110 @@ int table_add(struct table *table, struct table_range *range, size_t ranges,
 	return error ? error : any;
 }
 
-static int compare_edges(const void *left, const void *right)
-{
-	const struct table_edge *a = left, *b = right;
+#define DIGITS (1U << 16)
 
-	return (a->at > b->at) - (a->at < b->at);
+/* One pass of the sort below, by 16 bits of the value. Returns whether they differ at all. */
+static bool sort_by_digit(const struct table_edge *from, struct table_edge *to, size_t edges,
+			  int shift, size_t count[DIGITS])
+{
+	size_t i, sum = 0, next;
+
+	memset(count, 0, DIGITS * sizeof(*count));
+	for (i = 0; i < edges; i++)
+		count[(from[i].at >> shift) & (DIGITS - 1)]++;
+	if (count[(from[0].at >> shift) & (DIGITS - 1)] == edges)
+		return false;
+	for (i = 0; i < DIGITS; i++) {
+		next = sum + count[i];
+		count[i] = sum;
+		sum = next;
+	}
+	for (i = 0; i < edges; i++)
+		to[count[(from[i].at >> shift) & (DIGITS - 1)]++] = from[i];
+	return true;
 }
+
+/* Millions of edges are common, so they are sorted by their digits, the last first. */
+static int sort_edges(struct table *table)
+{
+	struct table_edge *other = reallocarray(NULL, table->edges, sizeof(*other)), *swap;
+	size_t *count = calloc(DIGITS, sizeof(*count));
+	int shift, error = other && count ? 0 : -ENOMEM;
+
+	for (shift = 0; !error && shift < VALUE_BITS; shift += 16)
+		if (sort_by_digit(table->edge, other, table->edges, shift, count)) {
+			swap = table->edge;
+			table->edge = other;
+			other = swap;
+			table->capacity = table->edges;
+		}
+	free(other);
+	free(count);
+	return error;
+}
+
+/* Which members accept the values that the sweep has come to. */
+struct sweep {
+	uint32_t open[POLICY_FILTERS_MAX]; /* how many ranges of a member */
+	size_t members;                    /* with any open range */
+	struct bitmap accepting;           /* they, and those that accept every value */
+	const struct bitmap *always;
+	uint32_t plain; /* line of the latter alone, which stands between most ranges */
+	bool plain_known;
+};
 
 /*
  * Ranges of one member may overlap, so it accepts while any of them is open. A range begins at a
  * smaller value than it ends, so the order of edges at the same value does not matter.
  */
-static void pass_edge(const struct table_edge *edge, uint32_t *open, struct bitmap *accepting)
+static void pass_edge(const struct table_edge *edge, struct sweep *sweep)
 {
-	if (!edge->end && !open[edge->member]++)
-		bitmap_set(accepting, edge->member);
-	if (edge->end && !--open[edge->member])
-		bitmap_clear(accepting, edge->member);
+	if (!edge->end && !sweep->open[edge->member]++) {
+		bitmap_set(&sweep->accepting, edge->member);
+		sweep->members++;
+	}
+	if (edge->end && !--sweep->open[edge->member]) {
+		if (!(sweep->always->word[edge->member / 64] >> edge->member % 64 & 1))
+			bitmap_clear(&sweep->accepting, edge->member);
+		sweep->members--;
+	}
 }
 
 static int add_segment(struct segments *segments, table_value from, struct image_builder *builder,
-		       const struct bitmap *accepting, const struct bitmap *always)
+		       struct sweep *sweep)
 {
-	struct bitmap all = *accepting;
-	uint32_t line;
-	size_t i;
-	int error;
+	uint32_t line = sweep->plain;
+	int error = 0;
 
-	for (i = 0; i < POLICY_WORDS; i++)
-		all.word[i] |= always->word[i];
-	error = image_share(builder, &all, &line);
+	if (sweep->members || !sweep->plain_known)
+		error = image_share(builder, &sweep->accepting, &line);
 	if (error)
 		return error;
+	if (!sweep->members) {
+		sweep->plain = line;
+		sweep->plain_known = true;
+	}
 	if (!segments->count || segments->segment[segments->count - 1].line != line)
 		segments->segment[segments->count++] = (struct segment){ from, line };
 	return 0;
 }
 
-static int sweep(struct table *table, struct image_builder *builder, struct segments *segments)
+static int segments_make(struct table *table, struct image_builder *builder,
+			 struct segments *segments)
 {
-	uint32_t open[POLICY_FILTERS_MAX] = { 0 };
-	struct bitmap accepting = { 0 };
+	struct sweep sweep = { .accepting = table->always, .always = &table->always };
 	table_value at = 0;
 	size_t i = 0;
-	int error = 0;
+	int error = table->edges ? sort_edges(table) : 0;
 
-	if (table->edges)
-		qsort(table->edge, table->edges, sizeof(*table->edge), compare_edges);
 	segments->count = 0;
-	segments->segment = calloc(table->edges + 1, sizeof(*segments->segment));
+	segments->segment = error ? NULL : calloc(table->edges + 1, sizeof(*segments->segment));
 	if (!segments->segment)
 		return -ENOMEM;
 	do {
 		for (; i < table->edges && table->edge[i].at == at; i++)
-			pass_edge(&table->edge[i], open, &accepting);
-		error = add_segment(segments, at, builder, &accepting, &table->always);
+			pass_edge(&table->edge[i], &sweep);
+		error = add_segment(segments, at, builder, &sweep);
 		if (i < table->edges)
 			at = table->edge[i].at;
 	} while (!error && i < table->edges);
@@ -220,7 +269,7 @@ int table_build(struct table *table, struct image_builder *builder, uint32_t *ro
 	struct cutter cutter;
 	int error;
 
-	error = sweep(table, builder, &segments);
+	error = segments_make(table, builder, &segments);
 	if (!error) {
 		cutter = (struct cutter){ builder, segments.segment };
 		error = cut_entry(&cutter, 0, 0, 0, segments.count - 1, root);
