@@ -21,6 +21,7 @@ static const struct subcommand subcommands[] = {
 	{ "apply", command_apply, "Put a policy file in force" },
 	{ "status", command_status, "Show policy, services, listeners and counters" },
 	{ "flows", command_flows, "List live redirected connections with their chains" },
+	{ "graph", command_graph, "Draw applications, services and destinations as a picture" },
 	{ "monitor", command_monitor, "Show each decision as it happens, with its reason" },
 	{ "records", command_records, "Decode redirect records for people" },
 	{ "rotate-key", command_rotate_key, "Make a new key for the records" },
