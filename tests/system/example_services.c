@@ -7,32 +7,8 @@
 #include "records_tools.h"
 
 #include <grp.h>
-#include <poll.h>
-#include <pthread.h>
 #include <signal.h>
 #include <sys/prctl.h>
-
-#define REQUEST_SIZE 3000017 /* more than the buffers on the way hold */
-
-static unsigned char byte_at(size_t i)
-{
-	return i * 31 + (i >> 8) * 7;
-}
-
-/* Whether somebody listens on a port of this namespace. */
-static bool listened(const char *table, uint16_t port)
-{
-	char line[256], wanted[16];
-	FILE *file = fopen(table, "r");
-	bool found = false;
-
-	snprintf(wanted, sizeof(wanted), ":%04X ", port);
-	while (file && fgets(line, sizeof(line), file))
-		found |= strstr(line, wanted) && strstr(line, " 0A ");
-	if (file)
-		fclose(file);
-	return found;
-}
 
 static void start_service(struct world *world, int i, const char *kind, enum family family)
 {
@@ -68,60 +44,11 @@ static void start_service(struct world *world, int i, const char *kind, enum fam
 		_exit(1);
 	}
 	for (int try = 0; try < 1000; try++) {
-		if (listened(family == V6 ? "/proc/net/tcp6" : "/proc/net/tcp", SERVICE_PORT(i)))
+		if (listened(family, SERVICE_PORT(i)))
 			return;
 		usleep(10000);
 	}
 	EXPECT(false, "%s does not listen", program);
-}
-
-static void *send_request(void *connection)
-{
-	static unsigned char buffer[REQUEST_SIZE];
-	int descriptor = *(int *)connection;
-
-	for (size_t i = 0; i < sizeof(buffer); i++)
-		buffer[i] = byte_at(i);
-	for (size_t sent = 0; sent < sizeof(buffer);) {
-		ssize_t count = send(descriptor, buffer + sent, sizeof(buffer) - sent, 0);
-
-		EXPECT(count > 0, "%s", strerror(errno));
-		sent += count;
-	}
-	EXPECT(!shutdown(descriptor, SHUT_WR));
-	return NULL;
-}
-
-/* All there is until the other side half-closes. */
-static void expect_request(int descriptor)
-{
-	struct timeval patience = { .tv_sec = 10 };
-	unsigned char buffer[65536];
-	size_t got = 0;
-	ssize_t count;
-
-	setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
-	while ((count = recv(descriptor, buffer, sizeof(buffer), 0)) > 0)
-		for (ssize_t i = 0; i < count; i++, got++)
-			EXPECT(buffer[i] == byte_at(got), "byte %zu", got);
-	EXPECT(count == 0, "after %zu bytes: %s", got, strerror(errno));
-	EXPECT(got == REQUEST_SIZE, "%zu bytes", got);
-}
-
-static void converse(int client, int server)
-{
-	pthread_t thread;
-	struct pollfd wait = { .fd = client, .events = POLLIN };
-
-	/* The request, and its end; the other direction stays open. */
-	EXPECT(!pthread_create(&thread, NULL, send_request, &client));
-	expect_request(server);
-	pthread_join(thread, NULL);
-	EXPECT(poll(&wait, 1, 100) == 0, "the answer's direction ended with the request's");
-	/* The answer, as long, and its end. */
-	EXPECT(!pthread_create(&thread, NULL, send_request, &server));
-	expect_request(client);
-	pthread_join(thread, NULL);
 }
 
 int main(int argc, char **argv)
@@ -154,7 +81,7 @@ int main(int argc, char **argv)
 		EXPECT_RESULT(connect_socket(client, family, SERVER_PORT), 0);
 		as_root(&world);
 		server = accept_from(listener);
-		converse(client, server);
+		converse(client, server, true);
 		close(client);
 		close(server);
 		for (int i = 0; i < 2; i++) {

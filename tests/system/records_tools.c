@@ -5,6 +5,7 @@
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
 
 static void become(struct world *world, const char *leaf, uid_t user)
 {
@@ -214,4 +215,84 @@ const char *result_name(int result)
 	next = !next;
 	snprintf(number[next], sizeof(number[next]), "%d", result);
 	return number[next];
+}
+
+#define REQUEST_SIZE 3000017 /* more than the buffers on the way hold */
+
+static unsigned char byte_at(size_t i)
+{
+	return i * 31 + (i >> 8) * 7;
+}
+
+struct sender {
+	int descriptor;
+	bool end;
+};
+
+static void *send_request(void *data)
+{
+	static unsigned char buffer[REQUEST_SIZE];
+	struct sender *sender = data;
+
+	for (size_t i = 0; i < sizeof(buffer); i++)
+		buffer[i] = byte_at(i);
+	for (size_t sent = 0; sent < sizeof(buffer);) {
+		ssize_t count = send(sender->descriptor, buffer + sent, sizeof(buffer) - sent,
+				     MSG_NOSIGNAL);
+
+		EXPECT(count > 0, "%s", strerror(errno));
+		sent += count;
+	}
+	if (sender->end)
+		EXPECT(!shutdown(sender->descriptor, SHUT_WR));
+	return NULL;
+}
+
+/* All of it, and until the other side half-closes, if that is the end. */
+static void expect_request(int descriptor, bool end)
+{
+	struct timeval patience = { .tv_sec = 10 };
+	unsigned char buffer[65536];
+	ssize_t count = 1;
+	size_t got = 0;
+
+	setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
+	while ((end || got < REQUEST_SIZE) &&
+	       (count = recv(descriptor, buffer, sizeof(buffer), 0)) > 0)
+		for (ssize_t i = 0; i < count; i++, got++)
+			EXPECT(buffer[i] == byte_at(got), "byte %zu", got);
+	EXPECT(end ? count == 0 : count > 0, "after %zu bytes: %s", got, strerror(errno));
+	EXPECT(got == REQUEST_SIZE, "%zu bytes", got);
+}
+
+void converse(int client, int server, bool half_close)
+{
+	struct sender request = { client, half_close }, answer = { server, half_close };
+	struct pollfd wait = { .fd = client, .events = POLLIN };
+	pthread_t thread;
+
+	/* The request, and its end; the other direction stays open. */
+	EXPECT(!pthread_create(&thread, NULL, send_request, &request));
+	expect_request(server, half_close);
+	pthread_join(thread, NULL);
+	EXPECT(poll(&wait, 1, half_close ? 100 : 0) == 0,
+	       "the answer's direction ended with the request's");
+	/* The answer, as long, and its end. */
+	EXPECT(!pthread_create(&thread, NULL, send_request, &answer));
+	expect_request(client, half_close);
+	pthread_join(thread, NULL);
+}
+
+bool listened(enum family family, uint16_t port)
+{
+	FILE *file = fopen(family == V6 ? "/proc/net/tcp6" : "/proc/net/tcp", "r");
+	char line[256], wanted[16];
+	bool found = false;
+
+	snprintf(wanted, sizeof(wanted), ":%04X ", port);
+	while (file && fgets(line, sizeof(line), file))
+		found |= strstr(line, wanted) && strstr(line, " 0A ");
+	if (file)
+		fclose(file);
+	return found;
 }

@@ -45,6 +45,14 @@ int onward_of(struct world *world, int i, int accepted);
 void redirect_chain(struct world *world, int services, const int *listener, enum family family,
 		    struct leg *leg);
 
+/*
+ * Three megabytes from the client to the server and as many back, checked byte for byte. half_close:
+ * the client ends its direction before the answer begins, and both ends come through as such.
+ */
+void converse(int client, int server, bool half_close);
+/* Whether somebody listens on a port of this namespace. */
+bool listened(enum family family, uint16_t port);
+
 /* The socket options themselves. 0 or a negative errno. */
 int query(int descriptor, int option, void *buffer, socklen_t *size);
 int set_records(int descriptor, const void *records, size_t size);
