@@ -32,6 +32,7 @@ int command_apply(int argc, char **argv);
 int command_down(int argc, char **argv);
 int command_flows(int argc, char **argv);
 int command_graph(int argc, char **argv);
+int command_metrics(int argc, char **argv);
 int command_monitor(int argc, char **argv);
 int command_records(int argc, char **argv);
 int command_rotate_key(int argc, char **argv);

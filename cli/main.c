@@ -23,6 +23,7 @@ static const struct subcommand subcommands[] = {
 	{ "flows", command_flows, "List live redirected connections with their chains" },
 	{ "graph", command_graph, "Draw applications, services and destinations as a picture" },
 	{ "monitor", command_monitor, "Show each decision as it happens, with its reason" },
+	{ "metrics", command_metrics, "Print all that is counted, or serve it, for Prometheus" },
 	{ "records", command_records, "Decode redirect records for people" },
 	{ "rotate-key", command_rotate_key, "Make a new key for the records" },
 };

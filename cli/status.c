@@ -86,7 +86,7 @@ static void gather_services(struct status *status, struct instance *instance)
 	}
 }
 
-static int gather(struct status *status, struct instance *instance, struct message *message)
+int status_gather(struct status *status, struct instance *instance, struct message *message)
 {
 	struct key_ring ring;
 	int error = instance_keys(instance, &ring, message);
@@ -128,7 +128,7 @@ int command_status(int argc, char **argv)
 		return result;
 	status.instance = given.common.instance;
 	status.verbose = given.verbose;
-	if (gather(&status, instance, &message))
+	if (status_gather(&status, instance, &message))
 		result = complain("%s", message.text);
 	else if (given.common.json)
 		status_print_json(&status);

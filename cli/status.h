@@ -24,6 +24,8 @@ struct status {
 	size_t services;
 };
 
+/* Fills in what is read from the kernel. names_close(&status->names) afterwards, in any case. */
+int status_gather(struct status *status, struct instance *instance, struct message *message);
 void status_print(const struct status *status);
 void status_print_json(const struct status *status);
 

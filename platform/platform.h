@@ -91,6 +91,21 @@ const char *decision_meaning(enum decision decision);
 /* Whether somebody listens at the endpoint of each family. Whose it is, the kernel half asks. */
 void service_listeners(const struct policy_service *service, bool *alive4, bool *alive6);
 
+/*
+ * tables.c: what can fill up. Of a share, used is that of the user (or of the users who share a
+ * counter) who has most.
+ */
+#define TABLES 8
+#define SHARES 2
+struct table_fill {
+	const char *name, *meaning;
+	uint64_t used, size;
+};
+int instance_tables(struct instance *instance, struct table_fill table[TABLES],
+		    struct message *message);
+int instance_shares(struct instance *instance, struct table_fill share[SHARES],
+		    struct message *message);
+
 /* flows.c: live flows, read from the kernel's sockets, and from the table of datagrams' flows. */
 struct flow {
 	const struct flow_entry *entry;
