@@ -11,6 +11,7 @@
 #include <time.h>
 
 #include "command.h"
+#include "flow_reset.h"
 #include "json.h"
 
 #define STANDARD_INPUT_MAX (256UL << 20)
@@ -18,11 +19,13 @@
 struct apply {
 	struct common common;
 	const char *file;
-	bool check;
+	bool check, reset_existing;
 };
 
 static const struct argp_option options[] = {
 	{ "check", 'n', 0, 0, "Only say whether the policy could be applied", 1 },
+	{ "reset-existing", 'r', 0, 0, "Then end connections that an earlier policy redirected",
+	  1 },
 	{ 0 },
 };
 
@@ -33,6 +36,7 @@ static const char documentation[] =
 	"EXAMPLES:\n"
 	"  waybill apply /etc/waybill/policy.yaml\n"
 	"  waybill apply --check policy.yaml\n"
+	"  waybill apply --reset-existing policy.yaml\n"
 	"  generate-policy | waybill apply -\n" EXIT_STATUS_HELP;
 
 static error_t parse_option(int key, char *argument, struct argp_state *state)
@@ -46,6 +50,9 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
 	case 'n':
 		apply->check = true;
 		return 0;
+	case 'r':
+		apply->reset_existing = true;
+		return 0;
 	case ARGP_KEY_ARG:
 		if (apply->file)
 			argp_error(state, "one file at a time: \"%s\" or \"%s\"?", apply->file,
@@ -55,6 +62,8 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
 	case ARGP_KEY_END:
 		if (!apply->file)
 			argp_error(state, "name a policy file");
+		if (apply->check && apply->reset_existing)
+			argp_error(state, "--check changes nothing: leave out --reset-existing");
 		return 0;
 	default:
 		return ARGP_ERR_UNKNOWN;
@@ -198,7 +207,7 @@ static const char *plural(size_t count)
 	return count == 1 ? "" : "s";
 }
 
-static void print_result(const struct apply *apply, const struct apply_result *result)
+static void print_result(const struct apply *apply, const struct apply_result *result, size_t ended)
 {
 	json_t *json;
 
@@ -212,6 +221,8 @@ static void print_result(const struct apply *apply, const struct apply_result *r
 			json_object_set_new(json, "instance", json_string(apply->common.instance));
 			json_object_set_new(json, "generation", json_integer(result->generation));
 		}
+		if (apply->reset_existing)
+			json_object_set_new(json, "reset", json_integer(ended));
 		json_print(json);
 		return;
 	}
@@ -223,6 +234,20 @@ static void print_result(const struct apply *apply, const struct apply_result *r
 	printf(": %zu service%s, %zu filter%s, %.0f ms\n", result->services,
 	       plural(result->services), result->filters, plural(result->filters),
 	       result->seconds * 1000);
+	if (apply->reset_existing)
+		printf("%zu connection%s reset\n", ended, plural(ended));
+}
+
+static int finish(const struct apply *apply, struct instance *instance,
+		  const struct apply_result *result, struct message *message)
+{
+	size_t ended = 0;
+	int error = apply->reset_existing ? reset_existing(instance, &ended, message) : 0;
+
+	print_result(apply, result, ended);
+	return error ? complain("the policy is in force, but older connections go on: %s",
+				message->text) :
+		       EXIT_OK;
 }
 
 int command_apply(int argc, char **argv)
@@ -252,7 +277,7 @@ int command_apply(int argc, char **argv)
 			  instance_apply(instance, policy, &result, &message))
 		status = complain("%s", message.text);
 	else
-		print_result(&apply, &result);
+		status = finish(&apply, instance, &result, &message);
 	policy_free(policy);
 	instance_close(instance);
 	return status;

@@ -35,7 +35,7 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
 	}
 }
 
-static const struct argp common_argp = { .options = options, .parser = parse_option };
+const struct argp common_argp = { .options = options, .parser = parse_option };
 
 const struct argp_child common_options[] = { { &common_argp, 0, NULL, 0 }, { 0 } };
 

@@ -47,6 +47,7 @@ struct common {
 };
 
 extern const struct argp_child common_options[];
+extern const struct argp common_argp; /* the same, for who has children beside it */
 
 /* Parses, and exits with EXIT_USAGE if that fails. input begins with a struct common. */
 void command_parse(const struct argp *argp, int argc, char **argv, void *input);

@@ -10,18 +10,31 @@
 #include <string.h>
 
 #include "command.h"
+#include "flow_reset.h"
+#include "flow_select.h"
 #include "json.h"
 
 static const char documentation[] =
 	"List live redirected connections: who began each, where it was going, and through which "
 	"services it has come. A connection that goes through two services is two flows, one "
-	"for each socket that accepted it.\v"
+	"for each socket that accepted it. Options that select narrow the list; all of them have "
+	"to fit. With --reset, what is selected is ended: both ends of a connection.\v"
 	"EXAMPLES:\n"
 	"  waybill flows\n"
-	"  waybill flows --json | jq '.[] | .chain | map(.service)'\n" EXIT_STATUS_HELP;
+	"  waybill flows --json | jq '.[] | .chain | map(.service)'\n"
+	"  waybill flows --service dlp --destination 192.0.2.0/24:443\n"
+	"  waybill flows --reset --before-policy\n" EXIT_STATUS_HELP;
+
+static const struct argp_option options[] = {
+	{ "reset", 'r', 0, 0, "End what is selected", 2 },
+	{ 0 },
+};
 
 struct flows {
 	struct common common;
+	struct selection selection;
+	bool reset;
+	struct reset_list resets;
 	struct names names;
 	struct listing listing;
 	json_t *array;
@@ -59,10 +72,28 @@ static const char *flow_state_name(const struct flow_entry *entry)
 	return is_datagrams(entry) ? "datagrams" : state_name(entry->tcp_state);
 }
 
-/* Whether it was redirected by a policy that is no longer in force: it stays as it was. */
-static bool is_older(const struct names *names, const struct flow *flow)
+static error_t parse_option(int key, char *argument, struct argp_state *state)
 {
-	return names->header && flow->entry->accepted.hop.time < names->header->applied;
+	struct flows *flows = state->input;
+
+	switch (key) {
+	case ARGP_KEY_INIT:
+		state->child_inputs[0] = &flows->common;
+		state->child_inputs[1] = &flows->selection;
+		return 0;
+	case 'r':
+		flows->reset = true;
+		return 0;
+	case ARGP_KEY_ARG:
+		argp_error(state, "\"%s\" is not an option", argument);
+		return 0;
+	case ARGP_KEY_END:
+		if (flows->reset && !selection_given(&flows->selection))
+			argp_error(state, "--reset: select what to end, or say --all");
+		return 0;
+	default:
+		return ARGP_ERR_UNKNOWN;
+	}
 }
 
 static void chain_text(const struct names *names, const struct flow *flow, char *text, size_t size)
@@ -91,13 +122,12 @@ static void print_row(struct flows *flows, const struct flow *flow)
 	listing_add(&flows->listing, PAINT_NONE, "%s",
 		    is_datagrams(flow->entry) ? "-" : text_address(&flow->entry->client).text);
 	listing_add(&flows->listing,
-		    !is_older(&flows->names, flow) &&
+		    !flow_is_older(&flows->names, flow) &&
 				    (is_datagrams(flow->entry) ||
 				     flow->entry->tcp_state == TCP_ESTABLISHED) ?
 			    PAINT_GOOD :
 			    PAINT_NOTE,
-		    "%s%s", state,
-		    is_older(&flows->names, flow) ? ", before the policy" : "");
+		    "%s%s", state, flow_is_older(&flows->names, flow) ? ", before the policy" : "");
 }
 
 static json_t *hop_object(const struct names *names, const struct records_hop *hop)
@@ -139,7 +169,7 @@ static json_t *flow_object(const struct names *names, const struct flow *flow)
 				    json_real(now > entry->used ? (now - entry->used) / 1e9 : 0.0));
 	else
 		json_object_set_new(object, "netns_inode", json_integer(entry->netns_inode));
-	json_object_set_new(object, "before_policy", json_boolean(is_older(names, flow)));
+	json_object_set_new(object, "before_policy", json_boolean(flow_is_older(names, flow)));
 	json_object_set_new(object, "context_bytes", json_integer(entry->accepted.context_size));
 	json_object_set_new(object, "chain", chain);
 	return object;
@@ -152,6 +182,10 @@ static int on_flow(void *data, const struct flow *flow)
 	if (!flow->hops)
 		return 0;
 	names_renew(&flows->names, flow->entry->accepted.hop.service, 0);
+	if (!selection_fits(&flows->selection, &flows->names, flow))
+		return 0;
+	if (flows->reset)
+		return reset_add(&flows->resets, flow);
 	flows->count++;
 	if (flows->common.json)
 		return json_array_append_new(flows->array, flow_object(&flows->names, flow)) ?
@@ -163,8 +197,11 @@ static int on_flow(void *data, const struct flow *flow)
 
 int command_flows(int argc, char **argv)
 {
-	static const struct argp argp = { NULL,           common_only, NULL, documentation,
-					  common_options, NULL,        NULL };
+	static const struct argp_child children[] = { { &common_argp, 0, NULL, 0 },
+						      { &selection_argp, 0, NULL, 0 },
+						      { 0 } };
+	static const struct argp argp = { options,  parse_option, NULL, documentation,
+					  children, NULL,         NULL };
 	struct message message = { "out of memory" };
 	struct flows flows = { 0 };
 	struct instance *instance;
@@ -182,13 +219,17 @@ int command_flows(int argc, char **argv)
 		      NULL);
 	if (instance_flows(instance, on_flow, &flows, &message))
 		status = complain("%s", message.text);
+	else if (flows.reset)
+		status = reset_run(instance, &flows.resets, flows.common.json);
 	else if (flows.common.json)
 		json_print(json_incref(flows.array));
 	else if (flows.count)
 		listing_end(&flows.listing);
 	else
-		puts("no redirected connections are open");
+		puts(selection_given(&flows.selection) ? "no such connections are open" :
+							 "no redirected connections are open");
 	json_decref(flows.array);
+	reset_free(&flows.resets);
 	names_close(&flows.names);
 	instance_close(instance);
 	return status;

@@ -233,6 +233,15 @@ struct flow_entry {
 	__u64 used;        /* CLOCK_BOOTTIME of the last datagram */
 };
 
+#define RESET_MAX (1 << 20) /* connections at once */
+
+/* A flow of datagrams to end. */
+struct reset_datagrams {
+	__u64 flow; /* id */
+	__u32 number;
+	__u32 reserved;
+};
+
 _Static_assert(sizeof(struct connecting) <= 184, "fits the allocator's 256 bytes with its header");
 _Static_assert(sizeof(struct datagram_flow) <= 176,
 	       "fits the allocator's 256 bytes with its header");

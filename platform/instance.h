@@ -37,6 +37,8 @@ enum instance_map {
 	MAPS
 };
 
+extern const char *const instance_maps[MAPS];
+
 struct waybill_bpf;
 
 struct instance {

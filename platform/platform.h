@@ -11,6 +11,7 @@
 #define WAYBILL_PLATFORM_H
 
 #include <signal.h>
+#include <stdbool.h>
 
 #include "../kernel/policy.h"
 #include "../kernel/state.h"
@@ -114,6 +115,19 @@ struct flow {
 };
 int instance_flows(struct instance *instance, int (*each)(void *data, const struct flow *flow),
 		   void *data, struct message *message);
+
+/*
+ * reset.c: ends flows, both sockets of a connection. Those that have ended by themselves meanwhile
+ * are no error, as when a service hands on that the hop before has ended. -EOPNOTSUPP if the kernel
+ * cannot (before 6.5) and there is a connection among them.
+ */
+struct reset {
+	uint64_t flow;   /* id */
+	uint32_t number; /* of a flow of datagrams; else 0 */
+};
+int instance_reset(struct instance *instance, const struct reset *flow, size_t count,
+		   struct message *message);
+bool reset_supported(void);
 
 /*
  * monitor.c: decisions as they happen, until each returns other than 0, or *stop is set (by a

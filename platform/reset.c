@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/*
+ * Ends live flows, given by their ids: an iterator over the TCP sockets of every network namespace
+ * destroys both ends of each connection; flows of datagrams leave their table.
+ */
+#include "instance.h"
+
+#include <bpf/bpf.h>
+#include <bpf/btf.h>
+#include <bpf/libbpf.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "reset.skel.h"
+
+bool reset_supported(void)
+{
+	struct btf *btf = btf__load_vmlinux_btf();
+	bool found = btf && btf__find_by_name_kind(btf, "bpf_sock_destroy", BTF_KIND_FUNC) > 0;
+
+	btf__free(btf);
+	return found;
+}
+
+static int quiet(enum libbpf_print_level level, const char *format, va_list arguments)
+{
+	if (level == LIBBPF_WARN && getenv("WAYBILL_DEBUG"))
+		vfprintf(stderr, format, arguments);
+	return 0;
+}
+
+static int load(struct instance *instance, struct waybill_reset **programs, struct message *message)
+{
+	libbpf_print_fn_t print = libbpf_set_print(quiet);
+	int error = 0;
+
+	*programs = waybill_reset__open();
+	if (!*programs)
+		error = -errno;
+	for (int i = 0; !error && i < MAPS; i++)
+		error = bpf_map__reuse_fd(
+			bpf_object__find_map_by_name((*programs)->obj, instance_maps[i]),
+			instance->map[i]);
+	if (!error)
+		error = waybill_reset__load(*programs);
+	libbpf_set_print(print);
+	if (!error)
+		return 0;
+	waybill_reset__destroy(*programs);
+	*programs = NULL;
+	return fail(message, error,
+		    "the kernel does not take the program that resets connections: %s "
+		    "(WAYBILL_DEBUG=1 shows why)",
+		    strerror(-error));
+}
+
+/* Ends what is wanted in the namespace that the calling thread is in. */
+static int reset_here(void *data, struct message *message)
+{
+	int iterator = bpf_iter_create(*(int *)data), error = 0;
+	char nothing[64];
+	ssize_t count;
+
+	if (iterator < 0)
+		return fail(message, iterator, "cannot go through the sockets: %s",
+			    strerror(-iterator));
+	do
+		count = read(iterator, nothing, sizeof(nothing));
+	while (count > 0 || (count < 0 && (errno == EAGAIN || errno == EINTR)));
+	if (count < 0)
+		error = fail(message, -errno, "cannot go through the sockets: %s", strerror(errno));
+	close(iterator);
+	return error;
+}
+
+static int reset_connections(struct waybill_reset *programs, const struct reset *flow, size_t count,
+			     size_t *failed, struct message *message)
+{
+	int map = bpf_map__fd(programs->maps.resets), link, error = 0;
+	uint32_t sockets = 0;
+
+	for (size_t i = 0; !error && i < count; i++)
+		if (!flow[i].number && bpf_map_update_elem(map, &flow[i].flow, &sockets, BPF_ANY))
+			error = fail(message, -errno, "the list of flows to reset: %s",
+				     strerror(errno));
+	if (error)
+		return error;
+	link = bpf_link_create(bpf_program__fd(programs->progs.waybill_reset), 0, BPF_TRACE_ITER,
+			       NULL);
+	if (link < 0)
+		return fail(message, link, "cannot go through the sockets: %s", strerror(-link));
+	error = netns_each(reset_here, &link, message);
+	close(link);
+	for (size_t i = 0; i < count; i++)
+		if (!flow[i].number && !bpf_map_lookup_elem(map, &flow[i].flow, &sockets) &&
+		    sockets)
+			++*failed;
+	return error;
+}
+
+static int reset_datagrams(struct waybill_reset *programs, const struct reset *flow,
+			   struct message *message)
+{
+	struct reset_datagrams context = { .flow = flow->flow, .number = flow->number };
+	LIBBPF_OPTS(bpf_test_run_opts, options, .ctx_in = &context, .ctx_size_in = sizeof(context));
+	int program = bpf_program__fd(programs->progs.waybill_reset_datagrams);
+	int error = bpf_prog_test_run_opts(program, &options);
+
+	/* One that has ended by itself meanwhile is as good. */
+	return error ? fail(message, error, "cannot end a flow of datagrams: %s",
+			    strerror(-error)) :
+		       0;
+}
+
+int instance_reset(struct instance *instance, const struct reset *flow, size_t count,
+		   struct message *message)
+{
+	struct waybill_reset *programs;
+	size_t connections = 0, failed = 0;
+	int error;
+
+	if (!count)
+		return 0;
+	for (size_t i = 0; i < count; i++)
+		connections += !flow[i].number;
+	if (connections > RESET_MAX)
+		return fail(message, -E2BIG,
+			    "%zu connections are more than can be reset at once, "
+			    "%u (select fewer)",
+			    connections, RESET_MAX);
+	if (connections && !reset_supported())
+		return fail(
+			message, -EOPNOTSUPP,
+			"this kernel cannot reset connections: it lacks bpf_sock_destroy (Linux "
+			"6.5 has it; until then end the services, or `ss --kill`)");
+	error = load(instance, &programs, message);
+	if (error)
+		return error;
+	if (connections)
+		error = reset_connections(programs, flow, count, &failed, message);
+	for (size_t i = 0; !error && i < count; i++)
+		if (flow[i].number)
+			error = reset_datagrams(programs, &flow[i], message);
+	if (!error && failed)
+		error = fail(message, -EIO,
+			     "%zu of %zu connections could not be reset: the kernel "
+			     "refused (try again)",
+			     failed, count);
+	waybill_reset__destroy(programs);
+	return error;
+}
