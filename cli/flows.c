@@ -7,12 +7,10 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
-#include "command.h"
-#include "flow_reset.h"
-#include "flow_select.h"
-#include "json.h"
+#include "flows.h"
 
 static const char documentation[] =
 	"List live redirected connections: who began each, where it was going, and through which "
@@ -23,22 +21,14 @@ static const char documentation[] =
 	"  waybill flows\n"
 	"  waybill flows --json | jq '.[] | .chain | map(.service)'\n"
 	"  waybill flows --service dlp --destination 192.0.2.0/24:443\n"
+	"  waybill flows --watch\n"
 	"  waybill flows --reset --before-policy\n" EXIT_STATUS_HELP;
 
 static const struct argp_option options[] = {
 	{ "reset", 'r', 0, 0, "End what is selected", 2 },
+	{ "watch", 'w', "SECONDS", OPTION_ARG_OPTIONAL, "Show it again every so often (2), until q",
+	  2 },
 	{ 0 },
-};
-
-struct flows {
-	struct common common;
-	struct selection selection;
-	bool reset;
-	struct reset_list resets;
-	struct names names;
-	struct listing listing;
-	json_t *array;
-	size_t count;
 };
 
 static const char *state_name(uint32_t state)
@@ -72,6 +62,16 @@ static const char *flow_state_name(const struct flow_entry *entry)
 	return is_datagrams(entry) ? "datagrams" : state_name(entry->tcp_state);
 }
 
+static void set_watch(struct flows *flows, const char *text, struct argp_state *state)
+{
+	char *end;
+
+	flows->watch = strtod(text, &end);
+	if (*end || !(flows->watch >= 0.1 && flows->watch <= 86400))
+		argp_error(state, "--watch: \"%s\" is not a number of seconds from 0.1 to 86400",
+			   text);
+}
+
 static error_t parse_option(int key, char *argument, struct argp_state *state)
 {
 	struct flows *flows = state->input;
@@ -84,12 +84,22 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
 	case 'r':
 		flows->reset = true;
 		return 0;
+	case 'w':
+		set_watch(flows, argument ? argument : "2", state);
+		return 0;
 	case ARGP_KEY_ARG:
+		/* Also as two words: --watch 5. */
+		if (flows->watch && argument[0] >= '0' && argument[0] <= '9') {
+			set_watch(flows, argument, state);
+			return 0;
+		}
 		argp_error(state, "\"%s\" is not an option", argument);
 		return 0;
 	case ARGP_KEY_END:
 		if (flows->reset && !selection_given(&flows->selection))
 			argp_error(state, "--reset: select what to end, or say --all");
+		if (flows->reset && flows->watch)
+			argp_error(state, "--reset ends what is there now: leave out --watch");
 		return 0;
 	default:
 		return ARGP_ERR_UNKNOWN;
@@ -175,6 +185,22 @@ static json_t *flow_object(const struct names *names, const struct flow *flow)
 	return object;
 }
 
+/* By which the rows are sorted. */
+static bool keep_time(struct flows *flows, uint64_t time)
+{
+	if (flows->count == flows->room) {
+		size_t room = flows->room ? 2 * flows->room : 64;
+		uint64_t *more = reallocarray(flows->times, room, sizeof(*more));
+
+		if (!more)
+			return false;
+		flows->times = more;
+		flows->room = room;
+	}
+	flows->times[flows->count] = time;
+	return true;
+}
+
 static int on_flow(void *data, const struct flow *flow)
 {
 	struct flows *flows = data;
@@ -186,6 +212,8 @@ static int on_flow(void *data, const struct flow *flow)
 		return 0;
 	if (flows->reset)
 		return reset_add(&flows->resets, flow);
+	if (!keep_time(flows, flow->entry->accepted.hop.time))
+		return -ENOMEM;
 	flows->count++;
 	if (flows->common.json)
 		return json_array_append_new(flows->array, flow_object(&flows->names, flow)) ?
@@ -195,6 +223,53 @@ static int on_flow(void *data, const struct flow *flow)
 	return 0;
 }
 
+int flows_gather(struct flows *flows, struct instance *instance, struct message *message)
+{
+	int error;
+
+	names_open(&flows->names, instance);
+	flows->array = json_array();
+	flows->count = 0;
+	listing_begin(&flows->listing, "AGE", "FROM", "USER", "TO", "THROUGH", "CLIENT", "STATE",
+		      NULL);
+	error = instance_flows(instance, on_flow, flows, message);
+	if (error == -ENOMEM)
+		snprintf(message->text, sizeof(message->text), "out of memory");
+	return error;
+}
+
+void flows_free(struct flows *flows)
+{
+	listing_free(&flows->listing);
+	json_decref(flows->array);
+	reset_free(&flows->resets);
+	names_close(&flows->names);
+}
+
+static int list(struct flows *flows)
+{
+	struct message message = { "" };
+	struct instance *instance;
+	int status = open_instance(&flows->common, &instance);
+
+	if (status)
+		return status;
+	if (flows_gather(flows, instance, &message))
+		status = complain("%s", message.text);
+	else if (flows->reset)
+		status = reset_run(instance, &flows->resets, flows->common.json);
+	else if (flows->common.json)
+		json_print(json_incref(flows->array));
+	else if (flows->count)
+		listing_print(&flows->listing, stdout, SIZE_MAX);
+	else
+		puts(selection_given(&flows->selection) ? "no such connections are open" :
+							  "no redirected connections are open");
+	flows_free(flows);
+	instance_close(instance);
+	return status;
+}
+
 int command_flows(int argc, char **argv)
 {
 	static const struct argp_child children[] = { { &common_argp, 0, NULL, 0 },
@@ -202,35 +277,13 @@ int command_flows(int argc, char **argv)
 						      { 0 } };
 	static const struct argp argp = { options,  parse_option, NULL, documentation,
 					  children, NULL,         NULL };
-	struct message message = { "out of memory" };
 	struct flows flows = { 0 };
-	struct instance *instance;
 	int status;
 
 	command_parse(&argp, argc, argv, &flows);
 	if (require_root())
 		return EXIT_FAILED;
-	status = open_instance(&flows.common, &instance);
-	if (status)
-		return status;
-	names_open(&flows.names, instance);
-	flows.array = json_array();
-	listing_begin(&flows.listing, "AGE", "FROM", "USER", "TO", "THROUGH", "CLIENT", "STATE",
-		      NULL);
-	if (instance_flows(instance, on_flow, &flows, &message))
-		status = complain("%s", message.text);
-	else if (flows.reset)
-		status = reset_run(instance, &flows.resets, flows.common.json);
-	else if (flows.common.json)
-		json_print(json_incref(flows.array));
-	else if (flows.count)
-		listing_end(&flows.listing);
-	else
-		puts(selection_given(&flows.selection) ? "no such connections are open" :
-							 "no redirected connections are open");
-	json_decref(flows.array);
-	reset_free(&flows.resets);
-	names_close(&flows.names);
-	instance_close(instance);
+	status = flows.watch ? flows_watch(&flows) : list(&flows);
+	free(flows.times);
 	return status;
 }

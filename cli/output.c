@@ -234,24 +234,73 @@ void listing_add(struct listing *listing, enum paint paint, const char *format, 
 	listing->cell[listing->cells++] = (struct cell){ text, paint };
 }
 
-static void print_cell(const struct listing *listing, size_t column, const char *text,
+struct row {
+	uint64_t key;
+	size_t number;
+};
+
+static int compare_rows(const void *a, const void *b)
+{
+	const struct row *left = a, *right = b;
+
+	if (left->key != right->key)
+		return left->key < right->key ? 1 : -1;
+	return left->number < right->number ? -1 : 1;
+}
+
+void listing_sort(struct listing *listing, const uint64_t *keys)
+{
+	size_t rows = listing->cells / listing->columns;
+	struct row *row = calloc(rows + 1, sizeof(*row));
+	struct cell *sorted = calloc(listing->cells + 1, sizeof(*sorted));
+
+	if (!row || !sorted)
+		out_of_memory();
+	for (size_t i = 0; i < rows; i++)
+		row[i] = (struct row){ keys[i], i };
+	qsort(row, rows, sizeof(*row), compare_rows);
+	for (size_t i = 0; i < rows; i++)
+		memcpy(sorted + i * listing->columns,
+		       listing->cell + row[i].number * listing->columns,
+		       listing->columns * sizeof(*sorted));
+	free(row);
+	free(listing->cell);
+	listing->cell = sorted;
+	listing->room = listing->cells + 1;
+}
+
+static void print_cell(const struct listing *listing, FILE *out, size_t column, const char *text,
 		       enum paint paint)
 {
 	bool last = column + 1 == listing->columns;
 	int space = last ? 0 : (int)(listing->width[column] - text_width(text)) + 2;
 
-	printf("%s%s%s%*s%s", paint_begin(paint), text, paint_end(paint), space, "",
-	       last ? "\n" : "");
+	fprintf(out, "%s%s%s%*s%s", paint_begin(paint), text, paint_end(paint), space, "",
+		last ? "\n" : "");
+}
+
+void listing_print(const struct listing *listing, FILE *out, size_t rows)
+{
+	size_t most = rows < SIZE_MAX / listing->columns ? rows * listing->columns : SIZE_MAX;
+
+	for (size_t column = 0; column < listing->columns; column++)
+		print_cell(listing, out, column, listing->heading[column], PAINT_BOLD);
+	for (size_t i = 0; i < listing->cells && i < most; i++)
+		print_cell(listing, out, i % listing->columns, listing->cell[i].text,
+			   listing->cell[i].paint);
+}
+
+void listing_free(struct listing *listing)
+{
+	for (size_t i = 0; i < listing->cells; i++)
+		free(listing->cell[i].text);
+	free(listing->cell);
+	listing->cell = NULL;
+	listing->cells = listing->room = 0;
 }
 
 void listing_end(struct listing *listing)
 {
-	for (size_t column = 0; column < listing->columns; column++)
-		print_cell(listing, column, listing->heading[column], PAINT_BOLD);
-	for (size_t i = 0; i < listing->cells; i++) {
-		print_cell(listing, i % listing->columns, listing->cell[i].text,
-			   listing->cell[i].paint);
-		free(listing->cell[i].text);
-	}
-	free(listing->cell);
+	listing_print(listing, stdout, SIZE_MAX);
+	listing_free(listing);
 }

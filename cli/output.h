@@ -53,7 +53,12 @@ void listing_begin(struct listing *listing, const char *heading, ...) __attribut
 /* The next cell, from left to right, row by row. */
 void listing_add(struct listing *listing, enum paint paint, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
-/* Prints it, and frees what it holds. */
+/* Sorts its rows, each of which has a key in the order in which they were added: highest first. */
+void listing_sort(struct listing *listing, const uint64_t *keys);
+/* Prints its headings, and so many rows at most. */
+void listing_print(const struct listing *listing, FILE *out, size_t rows);
+void listing_free(struct listing *listing);
+/* Prints it to standard output, and frees what it holds. */
 void listing_end(struct listing *listing);
 
 #endif
