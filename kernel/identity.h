@@ -48,9 +48,8 @@ struct place_walk {
 	const void *image;
 	struct place place;
 	struct cgroup *cgroup; /* of a socket; NULL: that of the current process */
-	__u64 id;              /* of that cgroup, and how far it is from the root */
-	__u32 level;
-	__u32 levels; /* bit n: ask for the ancestor n levels below the root; not 0 */
+	__u32 level;           /* of that cgroup: how far it is from the root */
+	__u32 levels;          /* bit n: ask for the ancestor n levels below the root; not 0 */
 };
 
 static long place_of_level(__u32 unused, struct place_walk *walk)
@@ -65,7 +64,7 @@ static long place_of_level(__u32 unused, struct place_walk *walk)
 		id = bpf_get_current_ancestor_cgroup_id(level);
 	} else if (level == walk->level) {
 		/* A service's listener is mostly in the very cgroup that the policy names. */
-		id = walk->id;
+		id = BPF_CORE_READ(cgroup, kn, id);
 	} else if (!bpf_core_read(&ancestor, sizeof(ancestor), &cgroup->ancestors[level])) {
 		id = BPF_CORE_READ(ancestor, kn, id);
 	}
@@ -76,12 +75,11 @@ static long place_of_level(__u32 unused, struct place_walk *walk)
 }
 
 static __always_inline void place_of_cgroup(const void *image, const struct policy_header *header,
-					    struct cgroup *cgroup, __u32 level, __u64 id,
+					    struct cgroup *cgroup, __u32 level,
 					    struct place_walk *walk)
 {
 	walk->image = image;
 	walk->cgroup = cgroup;
-	walk->id = id;
 	walk->level = level;
 	walk->levels = header->cgroup_levels;
 	place_none(header, &walk->place);
@@ -100,7 +98,7 @@ place_of_current(const void *image, const struct policy_header *header, struct p
 
 	if (!header || !place)
 		return 0;
-	place_of_cgroup(image, header, 0, 0, 0, &walk);
+	place_of_cgroup(image, header, 0, 0, &walk);
 	*place = walk.place;
 	return 1;
 }
@@ -179,7 +177,7 @@ static __always_inline __u64 services_of_tcp(const void *image, const struct pol
 
 	if (!cgroup || !is_ours(cgroup, cgroup->level))
 		return 0;
-	place_of_cgroup(image, header, cgroup, cgroup->level, cgroup->kn->id, &walk);
+	place_of_cgroup(image, header, cgroup, cgroup->level, &walk);
 	return services_of(image, header, sk->sk_uid.val, &walk.place);
 }
 
@@ -194,7 +192,7 @@ static __always_inline __u64 services_of_udp(const void *image, const struct pol
 
 	if (!is_ours(cgroup, level))
 		return 0;
-	place_of_cgroup(image, header, cgroup, level, BPF_CORE_READ(cgroup, kn, id), &walk);
+	place_of_cgroup(image, header, cgroup, level, &walk);
 	return services_of(image, header, BPF_CORE_READ(sk, sk_uid.val), &walk.place);
 }
 
