@@ -13,6 +13,7 @@
 #include "command.h"
 #include "flow_reset.h"
 #include "json.h"
+#include "ports.h"
 
 #define STANDARD_INPUT_MAX (256UL << 20)
 
@@ -158,42 +159,18 @@ static int check(const struct apply *apply, const struct policy *policy,
 	return error;
 }
 
-/* Whether a port is kept from being given out: a list of ports and ranges. */
-static bool is_reserved(unsigned int port)
-{
-	FILE *file = fopen("/proc/sys/net/ipv4/ip_local_reserved_ports", "re");
-	unsigned int from, to;
-	bool found = false;
-
-	while (file && !found && fscanf(file, "%u", &from) == 1) {
-		if (fscanf(file, "-%u", &to) != 1)
-			to = from;
-		found = port >= from && port <= to;
-		if (fgetc(file) != ',')
-			break;
-	}
-	if (file)
-		fclose(file);
-	return found;
-}
-
 /*
  * A port that the kernel gives out to whoever connects can be in use when the service starts, and
  * no hook runs then that could keep it free.
  */
 static void warn_of_ports(const struct policy *policy)
 {
-	FILE *file = fopen("/proc/sys/net/ipv4/ip_local_port_range", "re");
-	unsigned int first = 1, last = 0;
+	unsigned int first = ports_begin();
 
-	if (file && fscanf(file, "%u %u", &first, &last) != 2)
-		last = 0;
-	if (file)
-		fclose(file);
 	for (size_t i = 0; i < policy->services; i++) {
 		const struct service *service = &policy->service[i];
 
-		if (service->tcp >= first && service->tcp <= last && !is_reserved(service->tcp))
+		if (port_is_given_out(service->tcp))
 			complain(
 				"%s:%u: warning: service \"%s\": the kernel may give port %u to any "
 				"client, so that the service cannot start (choose one below %u, or "

@@ -29,6 +29,7 @@ enum {
 
 /* argv[0] is "waybill" and the subcommand, as argp shows it in messages. */
 int command_apply(int argc, char **argv);
+int command_doctor(int argc, char **argv);
 int command_down(int argc, char **argv);
 int command_flows(int argc, char **argv);
 int command_graph(int argc, char **argv);

@@ -22,6 +22,7 @@ static const struct subcommand subcommands[] = {
 	{ "status", command_status, "Show policy, services, listeners and counters" },
 	{ "flows", command_flows, "List live redirected connections with their chains" },
 	{ "graph", command_graph, "Draw applications, services and destinations as a picture" },
+	{ "doctor", command_doctor, "Say what is wrong, why, and how to mend it" },
 	{ "monitor", command_monitor, "Show each decision as it happens, with its reason" },
 	{ "metrics", command_metrics, "Print all that is counted, or serve it, for Prometheus" },
 	{ "records", command_records, "Decode redirect records for people" },

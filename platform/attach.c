@@ -19,9 +19,12 @@
 #include "waybill.skel.h"
 
 /* The hooks of sockets, in the order of attaching: what a redirect needs comes before it. */
-static const char *const socket_links[] = {
-	"handoff", "peername4", "peername6", "bind4", "bind6", "release", "connect6", "connect4",
+const char *const socket_links[] = {
+	"handoff", "peername4", "peername6", "bind4", "bind6",
+	"release", "connect6",  "connect4",  NULL,
 };
+
+#define SOCKET_LINKS (sizeof(socket_links) / sizeof(*socket_links) - 1)
 
 static struct bpf_program *program_of_link(struct waybill_bpf *programs, const char *link)
 {
@@ -71,7 +74,7 @@ int attach_sockets(struct instance *instance, struct waybill_bpf *programs, cons
 	if (descriptor < 0)
 		return fail(message, -errno, "%s: %s (is it a cgroup of cgroup2?)", cgroup,
 			    strerror(errno));
-	for (size_t i = 0; !error && i < sizeof(socket_links) / sizeof(*socket_links); i++) {
+	for (size_t i = 0; !error && i < SOCKET_LINKS; i++) {
 		struct bpf_program *program = program_of_link(programs, socket_links[i]);
 
 		if (!bpf_program__autoload(program))
@@ -321,6 +324,6 @@ bool attach_complete(const struct instance *instance)
 	char path[PATH_MAX];
 
 	snprintf(path, sizeof(path), "%s/links/%s", instance->directory,
-		 socket_links[sizeof(socket_links) / sizeof(*socket_links) - 1]);
+		 socket_links[SOCKET_LINKS - 1]);
 	return !access(path, F_OK);
 }

@@ -102,6 +102,8 @@ int attach_options(struct instance *instance, const uint64_t *cgroups, size_t co
 int attach_datagrams(struct instance *instance, struct message *message);
 /* Detaches the option hooks from all cgroups but these. */
 int detach_options(struct instance *instance, const uint64_t *cgroups, size_t count);
+/* The links that every instance has, by their names; ends with NULL. */
+extern const char *const socket_links[];
 /* Gives every link of a pinned instance the programs given. */
 int attach_renew(struct instance *instance, struct waybill_bpf *programs, struct message *message);
 

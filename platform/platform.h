@@ -128,6 +128,38 @@ struct reset {
 int instance_reset(struct instance *instance, const struct reset *flow, size_t count,
 		   struct message *message);
 bool reset_supported(void);
+/* Whether the kernel has a function of that name that programs can call or be called for. */
+bool kernel_has_function(const char *name);
+
+/*
+ * inspect.c: what is attached. Of each of the instance's links: whether the kernel runs its program
+ * on the cgroup that it was attached to.
+ */
+enum link_state {
+	LINK_EFFECTIVE,
+	LINK_MISSING,  /* it should be there, and is not */
+	LINK_ORPHANED, /* its cgroup is gone */
+	LINK_INERT,    /* its cgroup is there, and does not run it */
+	LINK_UNKNOWN,  /* it could not be asked about; error says why */
+};
+struct link_report {
+	const char *name; /* of the pin */
+	enum link_state state;
+	uint32_t program; /* id, 0 if unknown */
+	uint64_t cgroup;
+	int error;
+};
+int instance_links(struct instance *instance,
+		   int (*each)(void *data, const struct link_report *report), void *data,
+		   struct message *message);
+/* Programs of others that run on the hooks that the instance uses, on its cgroup. */
+struct foreign_program {
+	const char *hook, *name; /* the latter as its owner called it, or "" */
+	uint32_t id;
+};
+int instance_foreign_programs(struct instance *instance,
+			      int (*each)(void *data, const struct foreign_program *program),
+			      void *data, struct message *message);
 
 /*
  * monitor.c: decisions as they happen, until each returns other than 0, or *stop is set (by a

@@ -15,13 +15,18 @@
 
 #include "reset.skel.h"
 
-bool reset_supported(void)
+bool kernel_has_function(const char *name)
 {
 	struct btf *btf = btf__load_vmlinux_btf();
-	bool found = btf && btf__find_by_name_kind(btf, "bpf_sock_destroy", BTF_KIND_FUNC) > 0;
+	bool found = btf && btf__find_by_name_kind(btf, name, BTF_KIND_FUNC) > 0;
 
 	btf__free(btf);
 	return found;
+}
+
+bool reset_supported(void)
+{
+	return kernel_has_function("bpf_sock_destroy");
 }
 
 static int quiet(enum libbpf_print_level level, const char *format, va_list arguments)

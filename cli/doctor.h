@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * `waybill doctor`: findings, each with how bad it is, the thing, the reason, and the mend. Each
+ * file looks at one thing; none ends the others.
+ */
+#ifndef WAYBILL_CLI_DOCTOR_H
+#define WAYBILL_CLI_DOCTOR_H
+
+#include "command.h"
+#include "status.h"
+
+enum severity { SEVERITY_OK, SEVERITY_NOTE, SEVERITY_WARNING, SEVERITY_ERROR };
+
+struct doctor {
+	struct common common;
+	struct finding {
+		enum severity severity;
+		char thing[64], reason[384], mend[256];
+	} * finding;
+	size_t findings, room;
+	char mount[1024];          /* of cgroup2, "" if there is none */
+	struct instance *instance; /* NULL: not up */
+	struct status status;      /* of it */
+	size_t older;              /* flows, than the policy */
+};
+
+/* mend may be NULL. */
+void doctor_find(struct doctor *doctor, enum severity severity, const char *thing, const char *mend,
+		 const char *format, ...) __attribute__((format(printf, 5, 6)));
+
+void doctor_host(struct doctor *doctor);      /* doctor_host.c: mounts, BTF, the kernel */
+void doctor_instance(struct doctor *doctor);  /* doctor_instance.c: links, programs, tables */
+void doctor_services(struct doctor *doctor);  /* doctor_services.c: listeners, ports, cgroups */
+void doctor_processes(struct doctor *doctor); /* doctor_processes.c: those below the cgroup */
+
+/* doctor_processes.c: the process that holds a socket, or 0. */
+unsigned int process_of_socket(unsigned long inode);
+/* The path of its cgroup below the mount. 0 or -errno. */
+int process_cgroup(unsigned int pid, char *path, size_t size);
+/* Whether a path is a cgroup or below it. */
+bool cgroup_is_below(const char *path, const char *above);
+
+#endif

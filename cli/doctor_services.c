@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/*
+ * Services: whether their listeners are alive and theirs, as far as /proc tells, whether their ports
+ * are safe, and whether the cgroups that the policy names are still there. Whose a listener is, is
+ * asked of the policy's image as the kernel half asks it.
+ */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "doctor.h"
+#include "ports.h"
+
+#define STATE_LISTEN 0x0a
+
+struct listener {
+	unsigned int user;
+	unsigned long inode; /* 0: nobody listens */
+};
+
+/* Somebody who listens on a port, in one family. */
+static struct listener find_listener(const char *path, unsigned int port)
+{
+	unsigned int at, state, user;
+	struct listener found = { 0 };
+	FILE *file = fopen(path, "re");
+	unsigned long inode;
+	char line[512];
+
+	while (file && !found.inode && fgets(line, sizeof(line), file))
+		if (sscanf(line, " %*d: %*[0-9A-F]:%4x %*s %2x %*s %*s %*s %u %*u %lu", &at, &state,
+			   &user, &inode) == 4 &&
+		    at == port && state == STATE_LISTEN)
+			found = (struct listener){ user, inode };
+	if (file)
+		fclose(file);
+	return found;
+}
+
+/* The line with the services that a cgroup may be: that of the nearest one that the policy names. */
+static uint32_t services_line(const struct doctor *doctor, const char *cgroup)
+{
+	const struct policy_header *header = doctor->status.names.header;
+	const struct policy_cell *cell;
+	char path[PATH_MAX], *slash;
+	size_t mount = strlen(doctor->mount);
+	uint64_t id;
+
+	snprintf(path, sizeof(path), "%s%s", doctor->mount, cgroup);
+	for (;;) {
+		if (!cgroup_id(path, &id)) {
+			cell = policy_hash_find(&doctor->status.names.image, &header->cgroups, id);
+			if (cell)
+				return cell->value2;
+		}
+		slash = strrchr(path, '/');
+		if (!slash || slash < path + mount)
+			return header->cgroup_none_services;
+		*slash = '\0';
+	}
+}
+
+static bool is_service(const struct doctor *doctor, size_t slot, unsigned int user,
+		       const char *cgroup)
+{
+	const struct policy_image *image = &doctor->status.names.image;
+	const struct policy_header *header = doctor->status.names.header;
+	uint32_t by_cgroup = services_line(doctor, cgroup);
+	uint32_t by_user = policy_table_find(image, header->service_user, policy_value32(user), 32);
+	const uint64_t *users, *cgroups;
+
+	if (!by_user || !by_cgroup)
+		return false;
+	users = policy_line(image, by_user);
+	cgroups = policy_line(image, by_cgroup);
+	return users && cgroups && *users & *cgroups & UINT64_C(1) << slot;
+}
+
+static void examine_owner(struct doctor *doctor, size_t slot, const char *thing,
+			  const struct listener *listener)
+{
+	unsigned int pid = process_of_socket(listener->inode);
+	char cgroup[1024];
+
+	if (!pid || process_cgroup(pid, cgroup, sizeof(cgroup))) {
+		doctor_find(doctor, SEVERITY_NOTE, thing, NULL,
+			    "somebody listens, but his process cannot be found from here");
+		return;
+	}
+	if (!cgroup_is_below(cgroup, doctor->status.cgroup))
+		doctor_find(
+			doctor, SEVERITY_WARNING, thing,
+			"start it in a cgroup below that, or the instance on one above both",
+			"process %u listens in cgroup %s, outside of %s, where the instance is: "
+			"it counts as down",
+			pid, cgroup, doctor->status.cgroup);
+	else if (!is_service(doctor, slot, listener->user, cgroup))
+		doctor_find(doctor, SEVERITY_WARNING, thing,
+			    "start the service as the policy says, or mend its identity; if its "
+			    "cgroup was made again, apply the policy again",
+			    "process %u, whose socket is of user %u, in cgroup %s, listens, and is "
+			    "not the service by its identity: it counts as down",
+			    pid, listener->user, cgroup);
+	else
+		doctor_find(doctor, SEVERITY_OK, thing, NULL,
+			    "process %u listens, and is the service", pid);
+}
+
+static void examine_listeners(struct doctor *doctor, size_t slot)
+{
+	const struct service_status *at = &doctor->status.service[slot];
+	unsigned int port = ntohs(at->service->tcp_port);
+	struct listener listener;
+	char thing[64];
+
+	snprintf(thing, sizeof(thing), "service %s", at->service->name);
+	if (!port)
+		return;
+	if (!at->alive4 && !at->alive6) {
+		doctor_find(doctor, SEVERITY_WARNING, thing, "start it",
+			    "nobody listens on port %u: connections are %s", port,
+			    at->service->when_down == POLICY_DOWN_PASS ? "passed by" : "refused");
+		return;
+	}
+	if (at->service->has4 && !at->alive4)
+		doctor_find(doctor, SEVERITY_WARNING, thing, "let it listen on 127.0.0.1 too",
+			    "nobody listens on port %u for IPv4", port);
+	if (at->service->has6 && !at->alive6)
+		doctor_find(doctor, SEVERITY_WARNING, thing, "let it listen on ::1 too",
+			    "nobody listens on port %u for IPv6", port);
+	listener = find_listener("/proc/self/net/tcp", port);
+	if (!listener.inode)
+		listener = find_listener("/proc/self/net/tcp6", port);
+	examine_owner(doctor, slot, thing, &listener);
+}
+
+static void examine_port(struct doctor *doctor, const struct policy_service *service)
+{
+	unsigned int port = ntohs(service->tcp_port);
+	char thing[64];
+
+	if (!port || !port_is_given_out(port))
+		return;
+	snprintf(thing, sizeof(thing), "service %s", service->name);
+	doctor_find(doctor, SEVERITY_WARNING, thing,
+		    "choose one below net.ipv4.ip_local_port_range, or add it to "
+		    "net.ipv4.ip_local_reserved_ports",
+		    "the kernel may give port %u to any client, so that the service cannot start",
+		    port);
+}
+
+/* Names of the services whose cgroup a cell is, among others. */
+static void services_text(const struct doctor *doctor, uint32_t line, char *text, size_t size)
+{
+	const uint64_t *bits = line ? policy_line(&doctor->status.names.image, line) : NULL;
+	size_t used = 0;
+
+	*text = '\0';
+	for (size_t slot = 0; bits && slot < doctor->status.services && used < size; slot++)
+		if (*bits & UINT64_C(1) << slot)
+			used += snprintf(text + used, size - used, "%s%s", used ? ", " : "",
+					 doctor->status.service[slot].service->name);
+}
+
+/* A cgroup that was removed is another one when it is made again, though its path is the same. */
+static void examine_cgroups(struct doctor *doctor)
+{
+	const struct policy_header *header = doctor->status.names.header;
+	const struct policy_cell *cell;
+	char path[PATH_MAX], services[256];
+	size_t gone = 0;
+
+	for (uint32_t i = 0; header->cgroups.first && i < header->cgroups.cells; i++) {
+		cell = policy_line(&doctor->status.names.image, header->cgroups.first + i / 8);
+		if (!cell || !cell[i % 8].key ||
+		    cgroup_path(cell[i % 8].key, path, sizeof(path)) != -ENOENT)
+			continue;
+		gone++;
+		services_text(doctor, cell[i % 8].value2, services, sizeof(services));
+		doctor_find(doctor, SEVERITY_WARNING, "cgroups", "apply the policy again",
+			    "the policy holds cgroup %" PRIu64
+			    ", which was removed%s%s: nobody is in "
+			    "it any more, and who has its path now cannot bind a service's port",
+			    (uint64_t)cell[i % 8].key, services[0] ? "; it may be that of " : "",
+			    services);
+	}
+	if (!gone)
+		doctor_find(doctor, SEVERITY_OK, "cgroups", NULL,
+			    "all that the policy names are there");
+}
+
+void doctor_services(struct doctor *doctor)
+{
+	if (!doctor->status.names.header) {
+		doctor_find(doctor, SEVERITY_NOTE, "policy", "waybill apply FILE",
+			    "none is applied: nothing is redirected");
+		return;
+	}
+	if (doctor->status.elsewhere)
+		doctor_find(doctor, SEVERITY_NOTE, "services",
+			    "run this there: nsenter --net=.. waybill doctor",
+			    "they are of another network namespace: whether they listen cannot be "
+			    "seen from here");
+	for (size_t i = 0; i < doctor->status.services; i++) {
+		if (!doctor->status.elsewhere)
+			examine_listeners(doctor, i);
+		examine_port(doctor, doctor->status.service[i].service);
+	}
+	examine_cgroups(doctor);
+}
