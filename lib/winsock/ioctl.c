@@ -301,25 +301,6 @@ static int control(SOCKET s, struct call *call)
 	return complete(socket, call, error, count);
 }
 
-int WSAAPI WSAIoctl(SOCKET s, DWORD dwIoControlCode, LPVOID lpvInBuffer, DWORD cbInBuffer,
-		    LPVOID lpvOutBuffer, DWORD cbOutBuffer, LPDWORD lpcbBytesReturned,
-		    LPWSAOVERLAPPED lpOverlapped,
-		    LPWSAOVERLAPPED_COMPLETION_ROUTINE lpCompletionRoutine)
-{
-	struct call call = {
-		.code = dwIoControlCode,
-		.in = lpvInBuffer,
-		.in_size = cbInBuffer,
-		.out = lpvOutBuffer,
-		.out_size = cbOutBuffer,
-		.returned = lpcbBytesReturned,
-		.overlapped = lpOverlapped,
-		.routine = lpCompletionRoutine,
-	};
-
-	return winsock_result(control(s, &call));
-}
-
 int WSPAPI WSPIoctl(SOCKET s, DWORD dwIoControlCode, LPVOID lpvInBuffer, DWORD cbInBuffer,
 		    LPVOID lpvOutBuffer, DWORD cbOutBuffer, LPDWORD lpcbBytesReturned,
 		    LPWSAOVERLAPPED lpOverlapped,
@@ -347,4 +328,16 @@ int WSPAPI WSPIoctl(SOCKET s, DWORD dwIoControlCode, LPVOID lpvInBuffer, DWORD c
 	if (!error)
 		error = control(s, &call);
 	return winsock_provider_result(error, lpErrno);
+}
+
+int WSAAPI WSAIoctl(SOCKET s, DWORD dwIoControlCode, LPVOID lpvInBuffer, DWORD cbInBuffer,
+		    LPVOID lpvOutBuffer, DWORD cbOutBuffer, LPDWORD lpcbBytesReturned,
+		    LPWSAOVERLAPPED lpOverlapped,
+		    LPWSAOVERLAPPED_COMPLETION_ROUTINE lpCompletionRoutine)
+{
+	INT error = 0;
+
+	WSPIoctl(s, dwIoControlCode, lpvInBuffer, cbInBuffer, lpvOutBuffer, cbOutBuffer,
+		 lpcbBytesReturned, lpOverlapped, lpCompletionRoutine, NULL, &error);
+	return winsock_result(error);
 }

@@ -62,10 +62,7 @@ int main(void)
 	world_service(&world, 1, SERVICE_RECORDS);
 	EXPECT(!world_apply(
 		&world,
-		"version: 1\n"
-		"services:\n"
-		"  - { name: a, weight: 2, endpoint: { tcp: 9001 }, identity: { cgroup: %C/s0 } }\n"
-		"  - { name: b, weight: 1, endpoint: { tcp: 9002 }, identity: { cgroup: %C/s1 } }\n"
+		WORLD_TWO_SERVICES
 		"filters:\n"
 		"  - { name: prefix, service: a, weight: 5, match: { protocol: tcp, remote: [ 127.66.1.0/24 ], user: [ 0-60999 ] }, action: redirect }\n"
 		"  - { name: hole, service: a, weight: 9, match: { remote: [ 127.66.1.128/25 ] }, action: permit }\n"
@@ -95,10 +92,7 @@ int main(void)
 	/* Below the cgroup counts too: the world itself holds all of them. */
 	EXPECT(!world_apply(
 		&world,
-		"version: 1\n"
-		"services:\n"
-		"  - { name: a, weight: 2, endpoint: { tcp: 9001 }, identity: { cgroup: %C/s0 } }\n"
-		"  - { name: b, weight: 1, endpoint: { tcp: 9002 }, identity: { cgroup: %C/s1 } }\n"
+		WORLD_TWO_SERVICES
 		"filters:\n"
 		"  - { name: subtree, service: b, match: { remote_port: [ 7001 ], cgroup: [ %C ] }, action: redirect }\n"
 		"  - { name: chain-user, service: a, match: { remote_port: [ 7002 ] }, action: redirect }\n"

@@ -15,10 +15,7 @@
 #define OTHER_USER (APPLICATION_UID + 1)
 
 static const char policy[] =
-	"version: 1\n"
-	"services:\n"
-	"  - { name: a, weight: 2, endpoint: { tcp: 9001 }, identity: { cgroup: %C/s0 } }\n"
-	"  - { name: b, weight: 1, endpoint: { tcp: 9002 }, identity: { cgroup: %C/s1 } }\n"
+	WORLD_TWO_SERVICES
 	"filters:\n"
 	"  - { name: a, service: a, action: redirect, match: { remote_port: 8080 } }\n"
 	"  - { name: b, service: b, action: redirect, match: { remote_port: 8081 } }\n";

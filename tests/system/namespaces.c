@@ -106,10 +106,7 @@ int main(void)
 	world_service(&world, 1, SERVICE_LISTENS);
 	EXPECT(!world_apply(
 		&world,
-		"version: 1\n"
-		"services:\n"
-		"  - { name: a, weight: 2, endpoint: { tcp: 9001 }, identity: { cgroup: %C/s0 } }\n"
-		"  - { name: b, weight: 1, endpoint: { tcp: 9002 }, identity: { cgroup: %C/s1 } }\n"
+		WORLD_TWO_SERVICES
 		"filters:\n"
 		"  - { name: a, service: a, match: { remote_port: [ 8080-8089 ] }, action: redirect }\n"
 		"  - { name: b, service: b, match: { remote_port: [ 8090 ] }, action: redirect }\n"));

