@@ -185,8 +185,7 @@ int main(void)
 	world_service(&world, 0, SERVICE_RECORDS);
 	world_service(&world, 1, SERVICE_RECORDS);
 	EXPECT(!world_apply(
-		&world,
-		WORLD_TWO_SERVICES
+		&world, WORLD_TWO_SERVICES
 		"filters:\n"
 		"  - { name: all, service: a, match: { remote_port: 8080 }, action: redirect }\n"
 		"  - { name: group, service: b, match: { remote_port: 8080, group: 62000 }, action: redirect }\n"));

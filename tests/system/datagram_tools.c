@@ -296,29 +296,7 @@ void datagram_server(struct world *world)
 
 void datagram_policy(struct world *world, int services, const char *limits)
 {
-	char text[8192];
-	int length =
-		snprintf(text, sizeof(text), "version: 1\n%sservices:\n", limits ? limits : "");
-
-	for (int i = 0; i < services; i++) {
-		length += snprintf(text + length, sizeof(text) - length,
-				   "  - name: %c\n    weight: %d\n    endpoint: { udp: %d }\n",
-				   'a' + i, 300 - 10 * i, SERVICE_PORT(i));
-		if (world->by_user)
-			length += snprintf(text + length, sizeof(text) - length,
-					   "    identity: { user: %d }\n", SERVICE_UID(i));
-		else
-			length += snprintf(text + length, sizeof(text) - length,
-					   "    identity: { cgroup: %s/s%d }\n", world->cgroup, i);
-	}
-	length += snprintf(text + length, sizeof(text) - length, "filters:\n");
-	for (int i = 0; i < services; i++)
-		length += snprintf(text + length, sizeof(text) - length,
-				   "  - name: all\n    service: %c\n    match: { protocol: udp, "
-				   "remote_port: [ 8080-8099 ] }\n    action: redirect\n"
-				   "    context: \"for %c\"\n",
-				   'a' + i, 'a' + i);
-	EXPECT(!world_apply(world, text));
+	world_policy_for(world, "udp", services, limits, NULL);
 }
 
 void datagram_name(enum family family, unsigned int n, char text[64])

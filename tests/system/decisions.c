@@ -53,8 +53,7 @@ int main(void)
 	world_service(&world, 0, SERVICE_RECORDS);
 	world_service(&world, 1, SERVICE_RECORDS);
 	EXPECT(!world_apply(
-		&world,
-		WORLD_TWO_SERVICES
+		&world, WORLD_TWO_SERVICES
 		"filters:\n"
 		"  - { name: yes, service: a, match: { remote_port: [ 8080 ] }, action: redirect }\n"
 		"  - { name: yes, service: b, match: { remote_port: [ 8080 ] }, action: redirect }\n"

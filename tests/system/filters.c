@@ -61,8 +61,7 @@ int main(void)
 	world_service(&world, 0, SERVICE_RECORDS);
 	world_service(&world, 1, SERVICE_RECORDS);
 	EXPECT(!world_apply(
-		&world,
-		WORLD_TWO_SERVICES
+		&world, WORLD_TWO_SERVICES
 		"filters:\n"
 		"  - { name: prefix, service: a, weight: 5, match: { protocol: tcp, remote: [ 127.66.1.0/24 ], user: [ 0-60999 ] }, action: redirect }\n"
 		"  - { name: hole, service: a, weight: 9, match: { remote: [ 127.66.1.128/25 ] }, action: permit }\n"
@@ -91,8 +90,7 @@ int main(void)
 	WAY("other", 0, "127.66.2.1", 7001, ECONNREFUSED, 0, 0);
 	/* Below the cgroup counts too: the world itself holds all of them. */
 	EXPECT(!world_apply(
-		&world,
-		WORLD_TWO_SERVICES
+		&world, WORLD_TWO_SERVICES
 		"filters:\n"
 		"  - { name: subtree, service: b, match: { remote_port: [ 7001 ], cgroup: [ %C ] }, action: redirect }\n"
 		"  - { name: chain-user, service: a, match: { remote_port: [ 7002 ] }, action: redirect }\n"

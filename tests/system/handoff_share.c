@@ -14,8 +14,7 @@
 #define CONNECTIONS (HANDOFFS_MAX + 500)
 #define OTHER_USER (APPLICATION_UID + 1)
 
-static const char policy[] =
-	WORLD_TWO_SERVICES
+static const char policy[] = WORLD_TWO_SERVICES
 	"filters:\n"
 	"  - { name: a, service: a, action: redirect, match: { remote_port: 8080 } }\n"
 	"  - { name: b, service: b, action: redirect, match: { remote_port: 8081 } }\n";

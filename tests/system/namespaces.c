@@ -105,8 +105,7 @@ int main(void)
 	world_service(&world, 0, SERVICE_HOLDS);
 	world_service(&world, 1, SERVICE_LISTENS);
 	EXPECT(!world_apply(
-		&world,
-		WORLD_TWO_SERVICES
+		&world, WORLD_TWO_SERVICES
 		"filters:\n"
 		"  - { name: a, service: a, match: { remote_port: [ 8080-8089 ] }, action: redirect }\n"
 		"  - { name: b, service: b, match: { remote_port: [ 8090 ] }, action: redirect }\n"));

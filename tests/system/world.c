@@ -208,15 +208,17 @@ int world_apply(struct world *world, const char *text)
 	return error;
 }
 
-void world_policy(struct world *world, int services, const char *extra)
+void world_policy_for(struct world *world, const char *protocol, int services, const char *limits,
+		      const char *extra)
 {
 	char text[8192];
-	int length = snprintf(text, sizeof(text), "version: 1\nservices:\n");
+	int length =
+		snprintf(text, sizeof(text), "version: 1\n%sservices:\n", limits ? limits : "");
 
 	for (int i = 0; i < services; i++) {
 		length += snprintf(text + length, sizeof(text) - length,
-				   "  - name: %c\n    weight: %d\n    endpoint: { tcp: %d }\n",
-				   'a' + i, 300 - 10 * i, SERVICE_PORT(i));
+				   "  - name: %c\n    weight: %d\n    endpoint: { %s: %d }\n",
+				   'a' + i, 300 - 10 * i, protocol, SERVICE_PORT(i));
 		if (world->by_user)
 			length += snprintf(text + length, sizeof(text) - length,
 					   "    identity: { user: %d }\n", SERVICE_UID(i));
@@ -228,11 +230,16 @@ void world_policy(struct world *world, int services, const char *extra)
 	length += snprintf(text + length, sizeof(text) - length, "filters:\n");
 	for (int i = 0; i < services; i++)
 		length += snprintf(text + length, sizeof(text) - length,
-				   "  - name: all\n    service: %c\n    match: { protocol: tcp, "
+				   "  - name: all\n    service: %c\n    match: { protocol: %s, "
 				   "remote_port: [ 8080-8099 ] }\n    action: redirect\n"
 				   "    context: \"for %c\"\n",
-				   'a' + i, 'a' + i);
+				   'a' + i, protocol, 'a' + i);
 	EXPECT(!world_apply(world, text));
+}
+
+void world_policy(struct world *world, int services, const char *extra)
+{
+	world_policy_for(world, "tcp", services, NULL, extra);
 }
 
 socklen_t address_of(enum family family, uint16_t port, struct sockaddr_storage *address)

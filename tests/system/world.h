@@ -89,6 +89,9 @@ void world_end(struct world *world) __attribute__((noreturn));
  * all TCP to ports 8080 to 8099. extra is added to each service.
  */
 void world_policy(struct world *world, int services, const char *extra);
+/* The same for another protocol; limits is NULL, or a line of the policy. */
+void world_policy_for(struct world *world, const char *protocol, int services, const char *limits,
+		      const char *extra);
 /* Any policy, as text; %C stands for the world's cgroup. Returns as instance_apply does. */
 int world_apply(struct world *world, const char *text);
 /* How the text begins that has services a and b, told by their cgroups; filters follow. */
