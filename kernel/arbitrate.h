@@ -7,6 +7,7 @@
 #ifndef WAYBILL_KERNEL_ARBITRATE_H
 #define WAYBILL_KERNEL_ARBITRATE_H
 
+#include "application.h"
 #include "walk.h"
 
 enum arbitration { ARBITRATE_ALLOW, ARBITRATE_REDIRECT, ARBITRATE_REFUSE };
@@ -37,7 +38,8 @@ static __always_inline struct history *history_unused(struct history *history)
 static __always_inline void hop_fill(struct bpf_sock_addr *ctx, struct records_hop *hop,
 				     const struct waybill_address *destination,
 				     const struct policy_service *service,
-				     const struct policy_filter *filter, __u64 flow, __u64 scope)
+				     const struct policy_filter *filter, __u64 flow, __u64 scope,
+				     __u32 application)
 {
 	hop->type = RECORDS_PART_HOP;
 	hop->length = RECORDS_HOP_SIZE;
@@ -49,6 +51,7 @@ static __always_inline void hop_fill(struct bpf_sock_addr *ctx, struct records_h
 	hop->destination = *destination;
 	hop->destination.scope_id = scope_of(ctx, destination);
 	process_current(&hop->client);
+	hop->client.application = application;
 	hop->cgroup_scope = scope;
 	hop->netns = bpf_get_netns_cookie(ctx);
 }
@@ -56,7 +59,7 @@ static __always_inline void hop_fill(struct bpf_sock_addr *ctx, struct records_h
 /* The hop that a service which has set no records must have been. */
 static __always_inline void hop_presume(struct bpf_sock_addr *ctx, struct records_hop *hop,
 					__u32 service, const struct waybill_address *destination,
-					__u64 scope)
+					__u64 scope, __u32 application)
 {
 	__builtin_memset(hop, 0, sizeof(*hop));
 	hop->type = RECORDS_PART_HOP;
@@ -65,6 +68,7 @@ static __always_inline void hop_presume(struct bpf_sock_addr *ctx, struct record
 	hop->time = bpf_ktime_get_boot_ns();
 	hop->destination = *destination;
 	process_current(&hop->client);
+	hop->client.application = application;
 	hop->cgroup_scope = scope;
 	hop->netns = bpf_get_netns_cookie(ctx);
 }
@@ -96,15 +100,27 @@ static __attribute__((noinline)) int filters_match_originator(struct walk *walk,
 static __attribute__((noinline)) int filters_match_more(struct bpf_sock_addr *ctx, int v6,
 							int connecting, struct walk *walk)
 {
+	struct policy_query_more query = {};
+	const struct policy_more *more;
 	struct waybill_address local;
 	struct bpf_sock *sk = ctx->sk;
 
 	if (!walk || !walk->header || !sk)
 		return 0;
 	local_read(ctx, v6, connecting, &local);
-	return policy_match_more(walk->image, walk->header, &local, walk->gid, sk->bound_dev_if,
-				 &walk->match) &&
-	       policy_next(walk->header, &walk->match, 0) != POLICY_FILTERS_MAX;
+	query.local = &local;
+	query.gid = walk->gid;
+	query.interface = sk->bound_dev_if;
+	more = policy_line(walk->image, walk->header->more);
+	if (more && more->executables.first)
+		executable_of_current(&query.executable);
+	query.netns = bpf_get_netns_cookie(ctx);
+	query.original = walk->original;
+	query.onward = walk->onward;
+	if (!policy_match_more(walk->image, walk->header, &query, &walk->match))
+		return 0;
+	walk->application = query.application;
+	return policy_next(walk->header, &walk->match, 0) != POLICY_FILTERS_MAX;
 }
 
 /*
@@ -125,6 +141,7 @@ static __always_inline int arbitrate(struct bpf_sock_addr *ctx, int v6, int conn
 	}
 	walk->presumed = 0;
 	walk->filter = 0;
+	walk->application = 0;
 	/* What rules out most comes first. */
 	if (!walk->match.port && !filters_match_destination(walk, udp)) {
 		event_report(DECISION_NO_FILTER, 0, 0, 0, walk->to);
@@ -134,6 +151,7 @@ static __always_inline int arbitrate(struct bpf_sock_addr *ctx, int v6, int conn
 		ids = bpf_get_current_uid_gid();
 		walk->uid = (__u32)ids;
 		walk->gid = ids >> 32;
+		walk->original = 0;
 		place_of_current(walk->image, walk->header, place);
 	}
 	if (!filters_match_originator(walk, place) ||

@@ -14,7 +14,7 @@
  */
 static __attribute__((noinline)) int history_presume(struct bpf_sock_addr *ctx, __u32 service,
 						     const struct waybill_address *destination,
-						     __u64 scope)
+						     __u64 scope, __u32 application)
 {
 	struct bpf_sock *sk = ctx->sk;
 	struct history *history;
@@ -26,7 +26,7 @@ static __attribute__((noinline)) int history_presume(struct bpf_sock_addr *ctx, 
 	if (!history)
 		return 0;
 	hop = (void *)history->parts;
-	hop_presume(ctx, hop, service, destination, scope);
+	hop_presume(ctx, hop, service, destination, scope, application);
 	__builtin_memset(&history->summary, 0, sizeof(history->summary));
 	history->summary.hop_count = 1;
 	history->summary.next_part = RECORDS_HOP_SIZE;
@@ -54,7 +54,8 @@ static __attribute__((noinline)) int connecting_fill(struct bpf_sock_addr *ctx,
 	service = filter ? policy_service(walk->image, walk->header, filter->slot) : 0;
 	if (!service)
 		return 0;
-	hop_fill(ctx, &state->hop, &walk->to->destination, service, filter, flow_id_next(), scope);
+	hop_fill(ctx, &state->hop, &walk->to->destination, service, filter, flow_id_next(), scope,
+		 walk->application);
 	state->hop_count = walk->to->hop_count + 1;
 	state->context_size = filter->context_size;
 	service_endpoint(service, walk->to->destination.family, 0, &state->target);
@@ -143,8 +144,8 @@ static __always_inline int connect_redirect(struct bpf_sock_addr *ctx, int v6)
 		return refuse(EAGAIN, COUNT_HANDOFF_FULL, DECISION_FULL, service, filter, &to);
 	if (!state)
 		state = socket_storage(&connects, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
-	if (!state ||
-	    (walk.presumed && !history_presume(ctx, walk.presumed, &to.destination, place.scope)))
+	if (!state || (walk.presumed && !history_presume(ctx, walk.presumed, &to.destination,
+							 place.scope, walk.application)))
 		return refuse(ENOMEM, COUNT_NO_MEMORY, DECISION_NO_MEMORY, service, filter, &to);
 	if (walk.presumed)
 		to.hop_count = 1;

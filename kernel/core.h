@@ -64,6 +64,38 @@ struct cgroup {
 	struct cgroup *ancestors[0];
 };
 
+struct super_block {
+	__u32 s_dev;
+};
+
+struct inode {
+	unsigned long i_ino;
+	__u32 i_generation;
+	struct super_block *i_sb;
+};
+
+struct file {
+	struct inode *f_inode;
+};
+
+struct mm_struct {
+	struct file *exe_file;
+};
+
+struct fdtable {
+	unsigned int max_fds;
+	struct file **fd;
+};
+
+struct files_struct {
+	struct fdtable *fdt;
+};
+
+struct task_struct {
+	struct mm_struct *mm;
+	struct files_struct *files;
+};
+
 struct sock_cgroup_data {
 	struct cgroup *cgroup;
 };

@@ -94,7 +94,8 @@ static __always_inline void flow_connect(struct datagrams *own, __u32 number)
 /* What a flow's history is made of: the records of the socket, or what its service is presumed. */
 static __always_inline int flow_history_fill(struct bpf_sock_addr *ctx, __u32 number,
 					     const struct history *from, __u32 presumed,
-					     const struct waybill_address *destination, __u64 scope)
+					     const struct waybill_address *destination, __u64 scope,
+					     __u32 application)
 {
 	struct flow_history *history = bpf_map_lookup_elem(&flow_histories, &number);
 	struct records_hop *hop;
@@ -117,7 +118,7 @@ static __always_inline int flow_history_fill(struct bpf_sock_addr *ctx, __u32 nu
 		return !bpf_probe_read_kernel(history->parts, sizeof(history->parts), from->parts);
 	}
 	hop = (void *)history->parts;
-	hop_presume(ctx, hop, presumed, destination, scope);
+	hop_presume(ctx, hop, presumed, destination, scope, application);
 	history->length = RECORDS_HOP_SIZE;
 	history->hop_count = 1;
 	history->first_hop = 0;
@@ -202,7 +203,8 @@ static __attribute__((noinline)) int flow_prepare(struct bpf_sock_addr *ctx,
 	history = request->history ? bpf_sk_storage_get(&histories, sk, 0, 0) : 0;
 	if ((!request->history || history) &&
 	    flow_history_fill(ctx, request->number, history, request->walk.presumed,
-			      &request->to.destination, request->place.scope))
+			      &request->to.destination, request->place.scope,
+			      request->walk.application))
 		return 1;
 	flow_end(request->number, own->socket);
 	request->number = 0;
@@ -225,7 +227,7 @@ static __attribute__((noinline)) int flow_settle(struct bpf_sock_addr *ctx,
 		return 0;
 	if (service && filter) {
 		hop_fill(ctx, &flow->hop, &request->to.destination, service, filter, flow->hop.flow,
-			 request->place.scope);
+			 request->place.scope, request->walk.application);
 		flow->hop_count =
 			request->to.hop_count + 1 + (request->walk.presumed && !request->history);
 		flow->context_size = filter->context_size;

@@ -29,7 +29,7 @@ static __always_inline void process_current(struct waybill_process *process)
 	process->pid = bpf_get_current_pid_tgid() >> 32;
 	process->uid = (__u32)ids;
 	process->gid = ids >> 32;
-	process->reserved = 0;
+	process->application = 0;
 	process->cgroup = bpf_get_current_cgroup_id();
 	bpf_get_current_comm(process->comm, sizeof(process->comm));
 }

@@ -143,14 +143,49 @@ static __always_inline __u64 services_of_current(const void *image,
 	return services_of(image, header, (__u32)bpf_get_current_uid_gid(), &place);
 }
 
+/* Who made a socket. */
+struct owner {
+	struct cgroup *cgroup;
+	__u32 level; /* of the cgroup */
+	__u32 uid;
+};
+
+static __always_inline void owner_of_tcp(struct bpf_sock *socket, struct owner *owner)
+{
+	/* A subflow is the kernel's; the program that listens owns its parent. */
+	struct mptcp_sock *parent = bpf_skc_to_mptcp_sock(socket);
+	struct sock *sk =
+		parent ? (struct sock *)parent : (struct sock *)bpf_skc_to_tcp_sock(socket);
+
+	owner->cgroup = sk ? sk->sk_cgrp_data.cgroup : 0;
+	owner->level = owner->cgroup ? owner->cgroup->level : 0;
+	owner->uid = sk ? sk->sk_uid.val : 0;
+}
+
+/* Of a datagram socket the verifier lets us read less directly. For the sake of the stack alone. */
+static __attribute__((noinline)) int owner_of_udp(struct bpf_sock *socket, struct owner *owner)
+{
+	struct cgroup *cgroup;
+	struct sock *sk;
+
+	if (!socket || !owner)
+		return 0;
+	sk = sock_read_only(socket);
+	cgroup = BPF_CORE_READ(sk, sk_cgrp_data.cgroup);
+	owner->cgroup = cgroup;
+	owner->level = BPF_CORE_READ(cgroup, level);
+	owner->uid = BPF_CORE_READ(sk, sk_uid.val);
+	return 1;
+}
+
 /*
  * Whether our hooks run for a socket: one made outside of the instance's cgroup would be handed
  * no records, whoever made it.
  */
-static __always_inline int is_ours(struct cgroup *cgroup, __u32 cgroup_level)
+static __attribute__((noinline)) int is_ours(const struct owner *owner)
 {
 	struct control *settings = control_get();
-	struct cgroup *ancestor = 0;
+	struct cgroup *cgroup = owner ? owner->cgroup : 0, *ancestor = 0;
 	__u32 level;
 
 	if (!settings || !cgroup)
@@ -158,51 +193,43 @@ static __always_inline int is_ours(struct cgroup *cgroup, __u32 cgroup_level)
 	level = settings->cgroup_level;
 	if (!level || level == CGROUP_LEVEL_UNKNOWN)
 		return 1;
-	if (cgroup_level < level)
+	if (owner->level < level)
 		return 0;
 	bpf_core_read(&ancestor, sizeof(ancestor), &cgroup->ancestors[level & (CGROUP_LEVELS - 1)]);
 	return ancestor && BPF_CORE_READ(ancestor, kn, id) == settings->cgroup;
 }
 
-/* The services that the maker of a listening TCP socket may be. */
-static __always_inline __u64 services_of_tcp(const void *image, const struct policy_header *header,
-					     struct bpf_sock *listener)
+/* The services that the maker of a socket may be. */
+static __always_inline __u64 services_of_owner(const void *image,
+					       const struct policy_header *header,
+					       const struct owner *owner)
 {
-	/* A subflow is the kernel's; the program that listens owns its parent. */
-	struct mptcp_sock *parent = bpf_skc_to_mptcp_sock(listener);
-	struct sock *sk =
-		parent ? (struct sock *)parent : (struct sock *)bpf_skc_to_tcp_sock(listener);
-	struct cgroup *cgroup = sk ? sk->sk_cgrp_data.cgroup : 0;
 	struct place_walk walk;
 
-	if (!cgroup || !is_ours(cgroup, cgroup->level))
+	if (!is_ours(owner))
 		return 0;
-	place_of_cgroup(image, header, cgroup, cgroup->level, &walk);
-	return services_of(image, header, sk->sk_uid.val, &walk.place);
+	place_of_cgroup(image, header, owner->cgroup, owner->level, &walk);
+	return services_of(image, header, owner->uid, &walk.place);
 }
 
-/* And that of a datagram socket, of which the verifier lets us read less directly. */
 static __always_inline __u64 services_of_udp(const void *image, const struct policy_header *header,
 					     struct bpf_sock *socket)
 {
-	struct sock *sk = sock_read_only(socket);
-	struct cgroup *cgroup = BPF_CORE_READ(sk, sk_cgrp_data.cgroup);
-	__u32 level = BPF_CORE_READ(cgroup, level);
-	struct place_walk walk;
+	struct owner owner = {};
 
-	if (!is_ours(cgroup, level))
-		return 0;
-	place_of_cgroup(image, header, cgroup, level, &walk);
-	return services_of(image, header, BPF_CORE_READ(sk, sk_uid.val), &walk.place);
+	owner_of_udp(socket, &owner);
+	return services_of_owner(image, header, &owner);
 }
 
-/* The listener at an address, or NULL; to be released. */
-static __always_inline struct bpf_sock *listener_find(struct bpf_sock_addr *ctx,
-						      const struct waybill_address *endpoint)
+/* The listener at an address, or NULL; to be released. Not inlined, for the sake of the stack. */
+static __attribute__((noinline)) struct bpf_sock *
+listener_find(struct bpf_sock_addr *ctx, const struct waybill_address *endpoint)
 {
 	struct bpf_sock_tuple tuple = {};
 	__u32 size;
 
+	if (!endpoint)
+		return 0;
 	if (endpoint->family == AF_INET) {
 		tuple.ipv4.daddr = *(const __u32 *)(endpoint->address + 12);
 		tuple.ipv4.dport = endpoint->port;
@@ -228,6 +255,7 @@ static __attribute__((noinline)) __u64 services_of_listener(struct bpf_sock_addr
 							    const struct waybill_address *endpoint)
 {
 	struct bpf_sock *listener;
+	struct owner owner = {};
 	__u64 services = 0;
 
 	if (!header || !endpoint)
@@ -236,9 +264,10 @@ static __attribute__((noinline)) __u64 services_of_listener(struct bpf_sock_addr
 	if (!listener)
 		return 0;
 	if (ctx->protocol == IPPROTO_UDP)
-		services = services_of_udp(image, header, listener);
+		owner_of_udp(listener, &owner);
 	else if (listener->state == BPF_TCP_LISTEN)
-		services = services_of_tcp(image, header, listener);
+		owner_of_tcp(listener, &owner);
+	services = services_of_owner(image, header, &owner);
 	bpf_sk_release(listener);
 	return services;
 }

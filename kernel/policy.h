@@ -20,8 +20,10 @@
 
 #include <waybill/abi.h>
 
+#include "executable.h"
+
 #define POLICY_MAGIC 0x4c4f5057U /* "WPOL" */
-#define POLICY_LAYOUT 3
+#define POLICY_LAYOUT 4
 #define POLICY_LINE 128
 #define POLICY_LINES_MAX (1U << 22) /* 512 MiB */
 #define POLICY_SERVICES_MAX 64
@@ -81,12 +83,26 @@ struct policy_header {
 	__u32 more; /* line of the policy_more; 0 if no filter has any of its conditions */
 };
 
-/* Roots of the tables of conditions that few policies have. */
+/* Where to ask for the conditions that few policies have. */
 struct policy_more {
 	__u32 local4, local6; /* of the address that the socket is bound to; 0.0.0.0 if to none */
 	__u32 group;
 	__u32 interface; /* index of the one that the socket is bound to; 0 if to none */
-	__u32 unused[28];
+	struct policy_hash executables; /* policy_executable_key() -> a policy_application's line */
+	struct policy_hash originals;   /* number of an application -> filters' result line */
+	struct policy_hash namespaces;  /* cookie of a network namespace -> filters' result line */
+	/* Filters' result lines of what is in none of these. */
+	__u32 application_none, original_none, namespace_none;
+	__u32 unused[19];
+};
+
+/* An executable that the policy names. */
+struct policy_application {
+	struct policy_executable executable;
+	__u32 number; /* made of its path: the same on every host, and for every policy */
+	__u32 application, original; /* filters' result lines */
+	__u32 unused;
+	char path[96]; /* for people; a long one is cut */
 };
 
 /* A service's slot is its place in the order of weights: 0 sees connections first. */
@@ -117,6 +133,7 @@ struct policy_filter {
 
 _Static_assert(sizeof(struct policy_header) <= POLICY_LINE, "the header is one line");
 _Static_assert(sizeof(struct policy_more) == POLICY_LINE, "so are they");
+_Static_assert(sizeof(struct policy_application) == POLICY_LINE, "an application is one line");
 _Static_assert(sizeof(struct policy_service) == POLICY_LINE, "a service is one line");
 _Static_assert(sizeof(struct policy_filter) == POLICY_LINE / 2, "two filters are one line");
 _Static_assert(sizeof(struct policy_cell) == 16, "eight cells are one line");
@@ -224,20 +241,41 @@ POLICY_INLINE __u64 policy_endpoint_key(int udp, __u16 port)
 	return 1 + port + ((__u64)(udp != 0) << 16);
 }
 
+/* A key for policy_more.executables; whoever finds a line by it compares the executable itself. */
+POLICY_INLINE __u64 policy_executable_key(const struct policy_executable *executable)
+{
+	__u64 key = executable->inode * 0xff51afd7ed558ccdULL ^
+		    ((__u64)executable->device << 32 | executable->generation);
+
+	return key ? key : 1;
+}
+
+/* What few policies ask of a connection. */
+struct policy_query_more {
+	const struct waybill_address *local;
+	__u32 gid; /* of the originator */
+	__u32 interface;
+	struct policy_executable executable; /* of the process that connects */
+	__u64 netns;                         /* cookie of the network namespace */
+	/* Numbers of applications; 0 for one that the policy does not name. */
+	__u32 onward, original; /* if there are hops before: that of the originator */
+	__u32 application;      /* that of the process which connects: filled in */
+	__u32 reserved;
+};
+
 /* What a connection is matched by. */
 struct policy_query {
 	const struct waybill_address *remote;
 	int udp;           /* else TCP */
 	__u32 uid;         /* of the originator */
 	__u32 cgroup_line; /* of the originator */
-	__u32 gid;         /* of the originator */
-	__u32 interface;
-	const struct waybill_address *local;
+	struct policy_query_more more;
 };
 
 /* The result lines of a query: a filter matches if its bit is set in each of them. */
 struct policy_match {
-	const __u64 *port, *remote, *user, *cgroup, *local, *group, *interface;
+	const __u64 *port, *remote, *user, *cgroup;
+	const __u64 *local, *group, *interface, *application, *original, *netns;
 };
 
 /*
@@ -271,10 +309,13 @@ static long policy_search_word(__u32 i, void *data)
 		return 1;
 	if (i < search->from / 64)
 		return 0;
-	word = match->port[i] & match->remote[i] & match->user[i] & match->cgroup[i] &
-	       match->local[i] & match->group[i] & match->interface[i];
+	word = match->port[i] & match->remote[i] & match->user[i] & match->cgroup[i];
 	if (i == search->from / 64)
 		word &= ~0ULL << search->from % 64;
+	if (!word)
+		return 0;
+	word &= match->local[i] & match->group[i] & match->interface[i] & match->application[i] &
+		match->original[i] & match->netns[i];
 	if (!word)
 		return 0;
 	search->found = i * 64 + policy_lowest_bit(word);
@@ -324,12 +365,13 @@ POLICY_INLINE int policy_match_destination(const void *image, const struct polic
 	if (!line)
 		return 0;
 	match->port = policy_line(image, line);
+	/* Until more is known of them, the other conditions rule nothing out. */
+	match->user = match->cgroup = match->local = match->group = match->interface = match->port;
+	match->application = match->original = match->netns = match->port;
 	line = policy_address_find(image, to, header->remote4, header->remote6);
 	if (!line)
 		return 0;
 	match->remote = policy_line(image, line);
-	/* Until more is known of them, the other conditions rule nothing out. */
-	match->user = match->cgroup = match->local = match->group = match->interface = match->port;
 	return match->remote && match->port && policy_next(header, match, 0) != POLICY_FILTERS_MAX;
 }
 
@@ -349,39 +391,73 @@ POLICY_INLINE int policy_match_originator(const void *image, const struct policy
 	return match->user && match->cgroup;
 }
 
+/* The result line of a number, or that of numbers which are not in the hash. */
+POLICY_INLINE __u32 policy_number_find(const void *image, const struct policy_hash *hash,
+				       __u64 number, __u32 none)
+{
+	const struct policy_cell *cell = number ? policy_hash_find(image, hash, number) : 0;
+
+	return cell ? cell->value : none;
+}
+
+/* The application that an executable is; NULL if the policy does not name it. */
+POLICY_INLINE const struct policy_application *
+policy_application_find(const void *image, const struct policy_more *more,
+			const struct policy_executable *executable)
+{
+	const struct policy_application *application;
+	const struct policy_cell *cell;
+
+	if (!more->executables.first || !executable->inode)
+		return 0;
+	cell = policy_hash_find(image, &more->executables, policy_executable_key(executable));
+	application = cell ? policy_line(image, cell->value) : 0;
+	return application && application->executable.inode == executable->inode &&
+			       application->executable.device == executable->device &&
+			       application->executable.generation == executable->generation ?
+		       application :
+		       0;
+}
+
 /* And what few policies ask for: header->more is not 0. Returns 0 if no filter can match. */
 POLICY_INLINE int policy_match_more(const void *image, const struct policy_header *header,
-				    const struct waybill_address *local, __u32 gid, __u32 interface,
-				    struct policy_match *match)
+				    struct policy_query_more *query, struct policy_match *match)
 {
 	const struct policy_more *more = policy_line(image, header->more);
-	__u32 line;
+	const struct policy_application *named;
+	__u32 local, application, original, netns, group, interface;
 
 	if (!more)
 		return 0;
-	line = policy_address_find(image, local, more->local4, more->local6);
-	if (!line)
+	local = policy_address_find(image, query->local, more->local4, more->local6);
+	named = policy_application_find(image, more, &query->executable);
+	query->application = named ? named->number : 0;
+	application = named ? named->application : more->application_none;
+	original = policy_number_find(image, &more->originals,
+				      query->onward ? query->original : query->application,
+				      more->original_none);
+	netns = policy_number_find(image, &more->namespaces, query->netns, more->namespace_none);
+	group = policy_table_find(image, more->group, policy_value32(query->gid), 32);
+	interface = policy_table_find(image, more->interface, policy_value32(query->interface), 32);
+	if (!local || !application || !original || !netns || !group || !interface)
 		return 0;
-	match->local = policy_line(image, line);
-	line = policy_table_find(image, more->group, policy_value32(gid), 32);
-	if (!line)
-		return 0;
-	match->group = policy_line(image, line);
-	line = policy_table_find(image, more->interface, policy_value32(interface), 32);
-	if (!line)
-		return 0;
-	match->interface = policy_line(image, line);
-	return match->local && match->group && match->interface;
+	match->local = policy_line(image, local);
+	match->application = policy_line(image, application);
+	match->original = policy_line(image, original);
+	match->netns = policy_line(image, netns);
+	match->group = policy_line(image, group);
+	match->interface = policy_line(image, interface);
+	return match->local && match->application && match->original && match->netns &&
+	       match->group && match->interface;
 }
 
 /* All of them. */
 POLICY_INLINE int policy_match(const void *image, const struct policy_header *header,
-			       const struct policy_query *query, struct policy_match *match)
+			       struct policy_query *query, struct policy_match *match)
 {
 	return policy_match_destination(image, header, query->remote, query->udp, match) &&
 	       policy_match_originator(image, header, query->uid, query->cgroup_line, match) &&
-	       (!header->more || policy_match_more(image, header, query->local, query->gid,
-						   query->interface, match));
+	       (!header->more || policy_match_more(image, header, &query->more, match));
 }
 
 POLICY_INLINE const struct policy_filter *

@@ -20,11 +20,12 @@ struct walk {
 	struct bpf_sock_addr *ctx;
 	const void *image;
 	const struct policy_header *header;
-	struct policy_match match; /* port NULL: the destination was not asked for yet */
-	__u64 seen;                /* slots of services that are not to see it again */
-	__u32 next;                /* the filter to go on with */
-	__u32 decision;            /* of the walk: enum decision */
-	__u32 filter;              /* that decided */
+	__u32 original, application; /* numbers, of the originator's and of the one that connects */
+	struct policy_match match;   /* port NULL: the destination was not asked for yet */
+	__u64 seen;                  /* slots of services that are not to see it again */
+	__u32 next;                  /* the filter to go on with */
+	__u32 decision;              /* of the walk: enum decision */
+	__u32 filter;                /* that decided */
 	__u32 presumed; /* service that must have seen it, although it set no records; or 0 */
 	struct event_subject *to; /* the connection that is asked for */
 	__u32 uid, gid;           /* of the originator */
@@ -208,10 +209,23 @@ static __attribute__((noinline)) int walk_onward(struct walk *walk, struct place
 	walk->length = history->length;
 	walk->uid = history->originator.uid;
 	walk->gid = history->originator.gid;
+	walk->original = history->originator.application;
 	walk->onward = 1;
 	place_of_originator(walk->image, walk->header, history->originator.cgroup,
 			    history->originator_scope, place);
 	return 1;
+}
+
+/* The number of the application of a flow's originator. */
+static __always_inline __u32 flow_history_original(const struct flow_history *history)
+{
+	const struct records_hop *hop;
+	__u32 offset = history->first_hop;
+
+	if (offset > sizeof(history->parts) - sizeof(*hop))
+		return 0;
+	hop = (const void *)((const __u8 *)history->parts + offset);
+	return hop->client.application;
 }
 
 /* The same for a flow of datagrams. */
@@ -233,6 +247,7 @@ static __attribute__((noinline)) int walk_onward_flow(struct walk *walk, struct 
 	walk->length = history->length;
 	walk->uid = history->uid;
 	walk->gid = history->gid;
+	walk->original = flow_history_original(history);
 	walk->onward = 1;
 	place_of_originator(walk->image, walk->header, history->cgroup, history->scope, place);
 	return 1;

@@ -347,6 +347,7 @@ static int apply(struct instance *instance, const struct policy *policy, bool ch
 	struct policy_target target = {
 		.context_number = context_number,
 		.data = &contexts,
+		.executable = executable_find,
 	};
 	struct policy_image image = {};
 	struct timespec begin, end;

@@ -6,6 +6,7 @@
 #ifndef WAYBILL_PLATFORM_INSTANCE_H
 #define WAYBILL_PLATFORM_INSTANCE_H
 
+#include <bpf/libbpf.h>
 #include <errno.h>
 #include <string.h>
 
@@ -55,6 +56,9 @@ struct instance {
 };
 
 #define CGROUP_ROOT 1 /* the id that the kernel gives to the root of the whole hierarchy */
+
+/* For libbpf_set_print(): says nothing, unless WAYBILL_DEBUG is set. */
+int libbpf_quiet(enum libbpf_print_level level, const char *format, va_list arguments);
 
 int fail(struct message *message, int error, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));

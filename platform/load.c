@@ -41,8 +41,7 @@ const char *const instance_maps[MAPS] = {
 
 static const char *const programs_pinned[] = PROGRAMS_PINNED;
 
-/* What libbpf says of a failed load, kept for the message; one load at a time in a process. */
-static int quiet(enum libbpf_print_level level, const char *format, va_list arguments)
+int libbpf_quiet(enum libbpf_print_level level, const char *format, va_list arguments)
 {
 	if (level == LIBBPF_WARN && getenv("WAYBILL_DEBUG"))
 		vfprintf(stderr, format, arguments);
@@ -59,7 +58,7 @@ static const char *const datagram_programs[] = {
 /* Loads the programs; with the instance's maps if it has them, else its maps are theirs. */
 int programs_load(struct instance *instance, struct waybill_bpf **programs, struct message *message)
 {
-	libbpf_print_fn_t print = libbpf_set_print(quiet);
+	libbpf_print_fn_t print = libbpf_set_print(libbpf_quiet);
 	int error;
 
 	*programs = waybill_bpf__open();

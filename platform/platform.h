@@ -28,6 +28,9 @@ int cgroup_id(const char *directory, uint64_t *id);
 /* The path of a cgroup below the mount ("/" for the root), from its id. -ENOENT if it is gone. */
 int cgroup_path(uint64_t id, char *path, size_t size);
 
+/* executable.c: the executable at a path, for policy_target. -ENOEXEC: it is not one. Needs root. */
+int executable_find(const char *path, struct policy_executable *executable, char real[PATH_MAX]);
+
 /*
  * instance.c. instance_up makes an instance and attaches it to cgroup (a path below the mount of
  * cgroup2, NULL for all of it), or renews the programs of one that is up, without a gap.

@@ -7,6 +7,7 @@
 #ifndef WAYBILL_PLATFORM_POLICY_H
 #define WAYBILL_PLATFORM_POLICY_H
 
+#include <limits.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -64,6 +65,12 @@ struct conditions {
 	size_t interfaces;
 	char **cgroup; /* as in service_identity; with everything below them */
 	size_t cgroups;
+	char **application; /* paths of executables: of the process that connects */
+	size_t applications;
+	char **original; /* of the originator */
+	size_t originals;
+	uint64_t *namespace; /* cookies of network namespaces */
+	size_t namespaces;
 };
 
 struct filter {
@@ -120,6 +127,12 @@ struct policy_target {
 	int (*context_number)(void *data, const void *bytes, size_t size, uint32_t *number,
 			      struct message *message);
 	void *data;
+	/*
+	 * The executable at a path: executable_find(), as a rule. NULL where no policy names one.
+	 * Returns 0 and the path that it has without links, or a negative errno.
+	 */
+	int (*executable)(const char *path, struct policy_executable *executable,
+			  char real[PATH_MAX]);
 };
 
 struct policy_image {

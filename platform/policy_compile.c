@@ -16,6 +16,7 @@
 #include "policy_check.h"
 #include "policy_compile.h"
 #include "policy_message.h"
+#include "policy_number.h"
 #include "policy_table.h"
 
 static int too_large(const struct compilation *compilation)
@@ -337,9 +338,13 @@ static int compile_more(struct compilation *compilation, struct dimension *dimen
 {
 	struct image_builder *builder = &compilation->builder;
 	struct policy_more more = { 0 };
+	bool any;
 	int error;
 
-	if (!dimension[LOCAL].table[0].edges && !dimension[LOCAL].table[1].edges &&
+	error = numbers_compile(compilation, &more, &any);
+	if (error)
+		return error;
+	if (!any && !dimension[LOCAL].table[0].edges && !dimension[LOCAL].table[1].edges &&
 	    !dimension[GROUP].table[0].edges && !dimension[INTERFACE].table[0].edges)
 		return 0;
 	error = table_build(&dimension[LOCAL].table[0], builder, &more.local4);

@@ -171,7 +171,7 @@ static int load_protocols(struct load *load, struct place place, const struct fi
 	int error = 0;
 
 	place.key = "protocol";
-	for (; !error && place.entry < file->protocols; place.entry++) {
+	for (; !error && place.entry < file->protocol_count; place.entry++) {
 		error = load_choice(load, place, file->protocol[place.entry], choices, &choice);
 		conditions->tcp |= !choice;
 		conditions->udp |= choice;
@@ -231,6 +231,16 @@ static int cgroup_element(const char *text, void *element, struct reason *reason
 	return value_cgroup(text, element, reason);
 }
 
+static int application_element(const char *text, void *element, struct reason *reason)
+{
+	return value_application(text, element, reason);
+}
+
+static int netns_element(const char *text, void *element, struct reason *reason)
+{
+	return value_netns(text, element, reason);
+}
+
 /* Published lists: one prefix a line. They are read when the policy is. */
 static int load_files(struct load *load, struct place place, const struct file_match *file,
 		      struct conditions *conditions)
@@ -238,7 +248,7 @@ static int load_files(struct load *load, struct place place, const struct file_m
 	int error = 0;
 
 	place.key = "remote_file";
-	for (place.entry = 0; !error && place.entry < file->remote_files; place.entry++) {
+	for (place.entry = 0; !error && place.entry < file->remote_file_count; place.entry++) {
 		error = prefixes_read(file->remote_file[place.entry], &conditions->remote,
 				      &conditions->remotes, &load->reason);
 		if (error)
@@ -254,20 +264,24 @@ static int load_conditions(struct load *load, struct place place, const struct f
 
 #define LIST(key, of, member, element)                                                             \
 	if (!error)                                                                                \
-	error = load_list(load, place, key, file->of, file->of##s, sizeof(*conditions->member),    \
-			  element##_element, (void **)&conditions->member, &conditions->member##s)
+	error = load_list(load, place, key, file->of, file->of##_count,                            \
+			  sizeof(*conditions->member), element##_element,                          \
+			  (void **)&conditions->member, &conditions->member##s)
 	LIST("remote", remote, remote, prefix);
 	LIST("remote_port", remote_port, port, ports);
 	LIST("local", local, local, prefix);
 	LIST("user", user, user, users);
 	LIST("group", group, group, groups);
 	LIST("cgroup", cgroup, cgroup, cgroup);
+	LIST("application", application, application, application);
+	LIST("original_application", original_application, original, application);
 	LIST("interface", interface, interface, interface);
+	LIST("netns", netns, namespace, netns);
 #undef LIST
 	if (!error)
 		error = load_files(load, place, file, conditions);
 	/* No condition would be any address: a list without an entry is none. */
-	if (!error && file->remote_files && !conditions->remotes &&
+	if (!error && file->remote_file_count && !conditions->remotes &&
 	    !strcmp(place.section, "match")) {
 		place.key = "remote_file";
 		place.entry = 0;

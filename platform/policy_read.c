@@ -76,6 +76,9 @@ static void conditions_free(struct conditions *conditions)
 	free(conditions->group);
 	free(conditions->interface);
 	free_texts(conditions->cgroup, conditions->cgroups);
+	free_texts(conditions->application, conditions->applications);
+	free_texts(conditions->original, conditions->originals);
+	free(conditions->namespace);
 }
 
 void policy_free(struct policy *policy)

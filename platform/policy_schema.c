@@ -19,7 +19,7 @@
 			       0, CYAML_UNLIMITED)
 #define LIST(key, member)                                                                          \
 	CYAML_FIELD_SEQUENCE_COUNT(key, CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL,                  \
-				   struct file_match, member, member##s, &schema_text, 1,          \
+				   struct file_match, member, member##_count, &schema_text, 1,     \
 				   CYAML_UNLIMITED)
 
 static const cyaml_schema_value_t schema_text = {
@@ -65,7 +65,10 @@ static const cyaml_schema_field_t match_fields[] = {
 	LIST("user", user),
 	LIST("group", group),
 	LIST("cgroup", cgroup),
+	LIST("application", application),
+	LIST("original_application", original_application),
 	LIST("interface", interface),
+	LIST("netns", netns),
 	CYAML_FIELD_END,
 };
 

@@ -35,9 +35,10 @@ struct file_service {
 
 struct file_match {
 	char **protocol, **remote, **remote_file, **remote_port, **local, **user, **group, **cgroup,
-		**interface;
-	unsigned int protocols, remotes, remote_files, remote_ports, locals, users, groups, cgroups,
-		interfaces;
+		**application, **original_application, **interface, **netns;
+	unsigned int protocol_count, remote_count, remote_file_count, remote_port_count,
+		local_count, user_count, group_count, cgroup_count, application_count,
+		original_application_count, interface_count, netns_count;
 };
 
 struct file_filter {

@@ -172,20 +172,41 @@ int value_check_cgroup(const char *path, struct reason *reason)
 	return 0;
 }
 
+static int check_application(const char *path, struct reason *reason)
+{
+	if (path[0] == '/' && strlen(path) < PATH_MAX)
+		return 0;
+	snprintf(reason->text, sizeof(reason->text),
+		 "is not the whole path of an executable (it begins with /, as /usr/bin/curl; "
+		 "readlink /proc/PID/exe shows a process's)");
+	return -EINVAL;
+}
+
+static int copy_path(const char *text, size_t length, char **path, struct reason *reason,
+		     int (*check)(const char *path, struct reason *reason))
+{
+	*path = strndup(text, length);
+	if (!*path) {
+		snprintf(reason->text, sizeof(reason->text), "does not fit into memory");
+		return -ENOMEM;
+	}
+	if (!check(*path, reason))
+		return 0;
+	free(*path);
+	*path = NULL;
+	return -EINVAL;
+}
+
 int value_cgroup(const char *text, char **path, struct reason *reason)
 {
 	size_t length = strlen(text);
 
 	while (length > 1 && text[length - 1] == '/')
 		length--;
-	*path = strndup(text, length);
-	if (!*path) {
-		snprintf(reason->text, sizeof(reason->text), "does not fit into memory");
-		return -ENOMEM;
-	}
-	if (!value_check_cgroup(*path, reason))
-		return 0;
-	free(*path);
-	*path = NULL;
-	return -EINVAL;
+	return copy_path(text, length, path, reason, value_check_cgroup);
+}
+
+int value_application(const char *text, char **path, struct reason *reason)
+{
+	return copy_path(text, strlen(text), path, reason, check_application);
 }

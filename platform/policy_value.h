@@ -25,8 +25,12 @@ int value_groups(const char *text, struct range *range, struct reason *reason);
 /* The index that it has in the caller's network namespace. */
 int value_interface(const char *text, struct range *range, struct reason *reason);
 
+/* The cookie of a network namespace, by its name (below /run/netns) or its path. */
+int value_netns(const char *text, uint64_t *cookie, struct reason *reason);
+
 /* Also -ENOMEM. The path is for free(). */
 int value_cgroup(const char *text, char **path, struct reason *reason);
+int value_application(const char *text, char **path, struct reason *reason);
 
 /* One of the choices, which end with NULL: its index. */
 int value_choice(const char *text, const char *const *choices, size_t *index,

@@ -29,16 +29,9 @@ bool reset_supported(void)
 	return kernel_has_function("bpf_sock_destroy");
 }
 
-static int quiet(enum libbpf_print_level level, const char *format, va_list arguments)
-{
-	if (level == LIBBPF_WARN && getenv("WAYBILL_DEBUG"))
-		vfprintf(stderr, format, arguments);
-	return 0;
-}
-
 static int load(struct instance *instance, struct waybill_reset **programs, struct message *message)
 {
-	libbpf_print_fn_t print = libbpf_set_print(quiet);
+	libbpf_print_fn_t print = libbpf_set_print(libbpf_quiet);
 	int error = 0;
 
 	*programs = waybill_reset__open();

@@ -139,7 +139,7 @@ struct waybill_process {
 	__u32 pid; /* the process (thread group), not the thread */
 	__u32 uid;
 	__u32 gid;
-	__u32 reserved;
+	__u32 application; /* number of its executable, if the policy named it; else 0 */
 	__u64 cgroup; /* id of its cgroup2 cgroup: the inode number of the directory */
 	char comm[16];
 };

@@ -30,7 +30,7 @@ int main(void)
 		size = room;
 		EXPECT_RESULT(query(leg.accepted, WAYBILL_REDIRECT_INFO, &info, &size), 0);
 		EXPECT(size == 152 && info.now.size == 152, "room %zu", room);
-		EXPECT(info.now.reserved == 0 && info.now.client.reserved == 0);
+		EXPECT(info.now.reserved == 0 && info.now.client.application == 0);
 		for (size_t i = 0; i < sizeof(info.later); i++)
 			EXPECT(info.later[i] == 0xa5, "room %zu, byte %zu", room, i);
 	}

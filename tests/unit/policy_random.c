@@ -7,12 +7,44 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../../record/service_id.h"
 #include "policy_random.h"
 
 const char *const random_cgroup[RANDOM_CGROUPS] = {
 	"/a",   "/a/b", "/a/b/c", "/a.b", "/a/b/c/d/e", "/f",
 	"/f/g", "/f-g", "/",      "/a/x", "/z",         "/a/b/c/d",
 };
+
+/* "/bin/aN" and "/usr/bin/aN" are one file. */
+static unsigned int application_of(const char *path)
+{
+	return strtoul(strrchr(path, 'a') + 1, NULL, 10);
+}
+
+struct policy_executable random_executable_number(unsigned int application)
+{
+	/* Two of them differ in nothing but one of the three. */
+	return (struct policy_executable){
+		.inode = 100 + application / 3,
+		.device = 5 + (application % 3 == 1),
+		.generation = application % 3 == 2,
+	};
+}
+
+int random_executable(const char *path, struct policy_executable *executable, char real[PATH_MAX])
+{
+	*executable = random_executable_number(application_of(path));
+	snprintf(real, PATH_MAX, "/usr/bin/a%u", application_of(path));
+	return 0;
+}
+
+uint32_t random_application_number(unsigned int application)
+{
+	char path[32];
+
+	snprintf(path, sizeof(path), "/usr/bin/a%u", application);
+	return application < RANDOM_APPLICATIONS ? record_service_id(path) : 0;
+}
 
 static uint64_t state = 1;
 
@@ -98,6 +130,16 @@ static void random_ids(struct range **range, size_t *count, int some)
 	}
 }
 
+static void random_applications(char ***list, size_t *count, int some)
+{
+	for (; some > 0; some--) {
+		*list = more(*list, *count, sizeof(**list));
+		if (asprintf(&(*list)[(*count)++], "%s/a%u", one_in(2) ? "/bin" : "/usr/bin",
+			     (unsigned int)random_below(RANDOM_APPLICATIONS)) < 0)
+			abort();
+	}
+}
+
 /* Up to so many of each condition, and often none. */
 static void random_conditions(struct conditions *conditions, int most)
 {
@@ -122,6 +164,15 @@ static void random_conditions(struct conditions *conditions, int most)
 		conditions->cgroup =
 			more(conditions->cgroup, conditions->cgroups, sizeof(*conditions->cgroup));
 		conditions->cgroup[conditions->cgroups++] = strdup(path);
+	}
+	random_applications(&conditions->application, &conditions->applications,
+			    random_below(most + 1) * one_in(4));
+	random_applications(&conditions->original, &conditions->originals,
+			    random_below(most + 1) * one_in(4));
+	for (i = random_below(most) * one_in(4); i > 0; i--) {
+		conditions->namespace = more(conditions->namespace, conditions->namespaces,
+					     sizeof(*conditions->namespace));
+		conditions->namespace[conditions->namespaces++] = 1 + random_below(4);
 	}
 }
 
@@ -239,6 +290,10 @@ struct connection random_connection(const struct policy *policy)
 		.group = random_below(8),
 		.interface = random_below(3),
 		.cgroup = random_cgroup[random_below(RANDOM_CGROUPS)],
+		.application = random_below(RANDOM_APPLICATIONS + 1),
+		.original = random_below(RANDOM_APPLICATIONS + 1),
+		.onward = one_in(2),
+		.netns = random_below(5),
 	};
 	const struct conditions *near = &none;
 	uint16_t port = random_number();
@@ -254,6 +309,15 @@ struct connection random_connection(const struct policy *policy)
 	connection.interface = random_edge(near->interface, near->interfaces, connection.interface);
 	random_address(near->remote, near->remotes, &connection.remote);
 	random_address(near->local, near->locals, &connection.local);
+	if (near->applications && !one_in(3))
+		connection.application =
+			application_of(near->application[random_below(near->applications)]);
+	if (near->originals && !one_in(3))
+		connection.original = application_of(near->original[random_below(near->originals)]);
+	if (near->namespaces && !one_in(3))
+		connection.netns = near->namespace[random_below(near->namespaces)];
+	if (!connection.onward)
+		connection.original = connection.application;
 	connection.remote.port = htons(port);
 	return connection;
 }
@@ -309,6 +373,26 @@ static bool in_cgroups(char *const *cgroup, size_t cgroups, const char *path)
 	return false;
 }
 
+static bool in_applications(char *const *path, size_t paths, unsigned int application)
+{
+	size_t i;
+
+	for (i = 0; i < paths; i++)
+		if (application_of(path[i]) == application)
+			return true;
+	return false;
+}
+
+static bool in_namespaces(const uint64_t *namespace, size_t namespaces, uint64_t netns)
+{
+	size_t i;
+
+	for (i = 0; i < namespaces; i++)
+		if (namespace[i] == netns)
+			return true;
+	return false;
+}
+
 static bool filter_matches(const struct filter *filter, const struct connection *c)
 {
 	const struct conditions *m = &filter->match, *e = &filter->except;
@@ -321,7 +405,10 @@ static bool filter_matches(const struct filter *filter, const struct connection 
 	       HOLDS(in_ranges, user, users, c->user) &&
 	       HOLDS(in_ranges, group, groups, c->group) &&
 	       HOLDS(in_ranges, interface, interfaces, c->interface) &&
-	       HOLDS(in_cgroups, cgroup, cgroups, c->cgroup);
+	       HOLDS(in_cgroups, cgroup, cgroups, c->cgroup) &&
+	       HOLDS(in_applications, application, applications, c->application) &&
+	       HOLDS(in_applications, original, originals, c->original) &&
+	       HOLDS(in_namespaces, namespace, namespaces, c->netns);
 #undef HOLDS
 }
 

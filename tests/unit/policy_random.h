@@ -14,12 +14,25 @@
 
 extern const char *const random_cgroup[RANDOM_CGROUPS];
 
+/*
+ * Executables: as many that random policies name, each by two paths, and one more. The first is for
+ * struct policy_target; then what the kernel half knows one by, and its number in records.
+ */
+#define RANDOM_APPLICATIONS 8
+
+int random_executable(const char *path, struct policy_executable *executable, char real[PATH_MAX]);
+struct policy_executable random_executable_number(unsigned int application);
+uint32_t random_application_number(unsigned int application);
+
 struct connection {
 	struct waybill_address remote;
 	struct waybill_address local; /* all 0: bound to none */
 	bool udp;
 	uint32_t user, group, interface;
 	const char *cgroup;
+	unsigned int application, original; /* number of one, below RANDOM_APPLICATIONS */
+	bool onward;                        /* else the original one is the one at hand */
+	uint64_t netns;
 };
 
 /* xorshift64*: the same sequence everywhere. */
