@@ -6,6 +6,8 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "policy_image.h"
 
@@ -14,6 +16,17 @@ _Static_assert(sizeof(struct bitmap) == POLICY_LINE, "a result is one line");
 #define CELLS (POLICY_LINE / sizeof(struct policy_cell))
 #define HASH_CELLS_MAX (POLICY_LINES_MAX * CELLS)
 #define SETTLE_STEPS 1000
+#define LARGE (4UL << 20)
+
+void *image_array(void *old, size_t count, size_t size)
+{
+	void *array = reallocarray(old, count, size);
+	uintptr_t page = (uintptr_t)array & -(uintptr_t)sysconf(_SC_PAGESIZE);
+
+	if (array && count * size >= LARGE)
+		madvise((void *)page, (uintptr_t)array + count * size - page, MADV_HUGEPAGE);
+	return array;
+}
 
 static int grow_lines(struct image_builder *builder, size_t count)
 {
@@ -26,7 +39,7 @@ static int grow_lines(struct image_builder *builder, size_t count)
 		capacity *= 2;
 	if (capacity == builder->capacity)
 		return 0;
-	grown = reallocarray(builder->line, capacity, POLICY_LINE);
+	grown = image_array(builder->line, capacity, POLICY_LINE);
 	if (!grown)
 		return -ENOMEM;
 	builder->line = grown;
@@ -46,14 +59,22 @@ int image_append(struct image_builder *builder, size_t count, uint32_t *first)
 	return 0;
 }
 
+/* The multiplications of one lane wait for each other, those of several do not. */
+#define LANES 4
+
 static uint32_t hash_line(const void *content)
 {
-	uint64_t word[POLICY_LINE / 8], hash = 0;
-	size_t i;
+	uint64_t word[POLICY_LINE / 8 / LANES][LANES], lane[LANES] = { 1, 2, 3, 4 }, hash = 0;
+	size_t i, j;
 
 	memcpy(word, content, sizeof(word));
-	for (i = 0; i < POLICY_LINE / 8; i++) {
-		hash = (hash ^ word[i]) * 0x9e3779b97f4a7c15ULL;
+	for (i = 0; i < POLICY_LINE / 8 / LANES; i++)
+		for (j = 0; j < LANES; j++) {
+			lane[j] = (lane[j] ^ word[i][j]) * 0x9e3779b97f4a7c15ULL;
+			lane[j] ^= lane[j] >> 29;
+		}
+	for (j = 0; j < LANES; j++) {
+		hash = (hash ^ lane[j]) * 0x9e3779b97f4a7c15ULL;
 		hash ^= hash >> 29;
 	}
 	return hash;
@@ -82,9 +103,10 @@ static int grow_slots(struct image_builder *builder)
 	if (builder->shared * 2 < builder->slots)
 		return 0;
 	grown.slots = builder->slots ? builder->slots * 2 : 256;
-	grown.slot = calloc(grown.slots, sizeof(*grown.slot));
+	grown.slot = image_array(NULL, grown.slots, sizeof(*grown.slot));
 	if (!grown.slot)
 		return -ENOMEM;
+	memset(grown.slot, 0, grown.slots * sizeof(*grown.slot));
 	for (i = 0; i < builder->slots; i++) {
 		if (!builder->slot[i].line)
 			continue;

@@ -17,7 +17,9 @@
 struct segment {
 	table_value from;
 	uint32_t line;
-};
+} __attribute__((packed, aligned(4)));
+
+_Static_assert(sizeof(struct segment) == sizeof(struct table_edge), "they take turns");
 
 struct segments {
 	struct segment *segment;
@@ -34,9 +36,10 @@ static int add_range(struct table *table, table_value from, table_value to, int 
 {
 	table_value last = bits == VALUE_BITS ? ~(table_value)0 : ((table_value)1 << bits) - 1;
 
-	if (table->capacity - table->edges < 2) {
+	/* One more than is put in: see segments_make(). */
+	if (table->capacity - table->edges < 3) {
 		size_t capacity = table->capacity ? table->capacity * 2 : 64;
-		void *grown = reallocarray(table->edge, capacity, sizeof(*table->edge));
+		void *grown = image_array(table->edge, capacity, sizeof(*table->edge));
 
 		if (!grown)
 			return -ENOMEM;
@@ -90,8 +93,11 @@ int table_add(struct table *table, struct table_range *range, size_t ranges,
 		range = &all;
 		ranges = 1;
 	}
-	ranges = merge(range, ranges);
-	exceptions = merge(except, exceptions);
+	/* Only exceptions need an order: which of its ranges a value is in does not matter. */
+	if (exceptions) {
+		ranges = merge(range, ranges);
+		exceptions = merge(except, exceptions);
+	}
 	for (i = 0; !error && i < ranges; i++) {
 		table_value from = range[i].from, to = range[i].to;
 		bool left = true;
@@ -117,46 +123,56 @@ int table_add(struct table *table, struct table_range *range, size_t ranges,
 	return error ? error : any;
 }
 
-#define DIGITS (1U << 16)
+#define DIGIT_BITS 11
+#define DIGITS (1U << DIGIT_BITS)
 
-/* One pass of the sort below, by 16 bits of the value. Returns whether they differ at all. */
-static bool sort_by_digit(const struct table_edge *from, struct table_edge *to, size_t edges,
-			  int shift, size_t count[DIGITS])
+static unsigned int digit(const struct table_edge *edge, int shift)
 {
-	size_t i, sum = 0, next;
+	return (edge->at >> shift) & (DIGITS - 1);
+}
 
-	memset(count, 0, DIGITS * sizeof(*count));
+/* One pass of the sort below. */
+static void sort_by_digit(const struct table_edge *from, struct table_edge *to, size_t edges,
+			  int shift)
+{
+	size_t count[DIGITS] = { 0 }, i, sum = 0, next;
+
 	for (i = 0; i < edges; i++)
-		count[(from[i].at >> shift) & (DIGITS - 1)]++;
-	if (count[(from[0].at >> shift) & (DIGITS - 1)] == edges)
-		return false;
+		count[digit(&from[i], shift)]++;
 	for (i = 0; i < DIGITS; i++) {
 		next = sum + count[i];
 		count[i] = sum;
 		sum = next;
 	}
 	for (i = 0; i < edges; i++)
-		to[count[(from[i].at >> shift) & (DIGITS - 1)]++] = from[i];
-	return true;
+		to[count[digit(&from[i], shift)]++] = from[i];
 }
 
-/* Millions of edges are common, so they are sorted by their digits, the last first. */
-static int sort_edges(struct table *table)
+/*
+ * Millions of edges are common, so they are sorted by their digits, the last first, and only by the
+ * bits in which any two differ. "Other" is as large; the two arrays may change places.
+ */
+static void sort_edges(struct table *table, struct table_edge **other)
 {
-	struct table_edge *other = reallocarray(NULL, table->edges, sizeof(*other)), *swap;
-	size_t *count = calloc(DIGITS, sizeof(*count));
-	int shift, error = other && count ? 0 : -ENOMEM;
+	table_value differ = 0;
+	size_t i;
+	int shift = 0;
 
-	for (shift = 0; !error && shift < VALUE_BITS; shift += 16)
-		if (sort_by_digit(table->edge, other, table->edges, shift, count)) {
-			swap = table->edge;
-			table->edge = other;
-			other = swap;
-			table->capacity = table->edges;
+	for (i = 1; i < table->edges; i++)
+		differ |= table->edge[i].at ^ table->edge[0].at;
+	while (shift < VALUE_BITS && differ >> shift) {
+		if (differ >> shift & 1) {
+			struct table_edge *from = table->edge;
+
+			sort_by_digit(from, *other, table->edges, shift);
+			table->edge = *other;
+			table->capacity = table->edges + 1;
+			*other = from;
+			shift += DIGIT_BITS;
+		} else {
+			shift++;
 		}
-	free(other);
-	free(count);
-	return error;
+	}
 }
 
 /* Which members accept the values that the sweep has come to. */
@@ -209,14 +225,18 @@ static int segments_make(struct table *table, struct image_builder *builder,
 			 struct segments *segments)
 {
 	struct sweep sweep = { .accepting = table->always, .always = &table->always };
+	struct table_edge *other = image_array(NULL, table->edges + 1, sizeof(*other));
 	table_value at = 0;
 	size_t i = 0;
-	int error = table->edges ? sort_edges(table) : 0;
+	int error = 0;
 
 	segments->count = 0;
-	segments->segment = error ? NULL : calloc(table->edges + 1, sizeof(*segments->segment));
-	if (!segments->segment)
+	segments->segment = NULL;
+	if (!other)
 		return -ENOMEM;
+	sort_edges(table, &other);
+	/* At most one for each edge, and one before the first. */
+	segments->segment = (struct segment *)other;
 	do {
 		for (; i < table->edges && table->edge[i].at == at; i++)
 			pass_edge(&table->edge[i], &sweep);

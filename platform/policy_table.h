@@ -10,11 +10,12 @@
 
 __extension__ typedef unsigned __int128 table_value;
 
+/* There are millions of them, so they are packed. */
 struct table_edge {
 	table_value at;
-	uint32_t member;
-	bool end; /* the range ended just before */
-};
+	uint32_t member : 31;
+	uint32_t end : 1; /* the range ended just before */
+} __attribute__((packed, aligned(4)));
 
 struct table {
 	struct bitmap always; /* members that accept every value */
