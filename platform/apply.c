@@ -138,31 +138,38 @@ static void contexts_retire(struct contexts *contexts)
 					    &contexts->entry[i].number);
 }
 
+#define FILL_LINES 8192
+
+/* By way of the system call: memory of a map that programs may only read is not writable. */
+static int image_fill(int map, const struct policy_image *image)
+{
+	uint32_t keys[FILL_LINES], count, i;
+	size_t line;
+	int error = 0;
+
+	for (line = 0; !error && line < image->lines; line += count) {
+		count = image->lines - line < FILL_LINES ? image->lines - line : FILL_LINES;
+		for (i = 0; i < count; i++)
+			keys[i] = line + i;
+		error = bpf_map_update_batch(map, keys, image->line[line], &count, NULL);
+	}
+	/* Neither programs nor we can change it from here on. */
+	return error ? error : bpf_map_freeze(map);
+}
+
 /* Makes the map of an image. Returns its descriptor. */
 static int image_map(const struct policy_image *image, struct message *message)
 {
 	LIBBPF_OPTS(bpf_map_create_opts, options,
 		    .map_flags = BPF_F_INNER_MAP | BPF_F_MMAPABLE | BPF_F_RDONLY_PROG);
-	uint32_t count = image->lines, *keys;
 	int map, error;
 
-	keys = malloc(count * sizeof(*keys));
-	if (!keys)
-		return fail(message, -ENOMEM, "out of memory");
-	for (uint32_t i = 0; i < count; i++)
-		keys[i] = i;
 	map = bpf_map_create(BPF_MAP_TYPE_ARRAY, "waybill_policy", sizeof(uint32_t), POLICY_LINE,
-			     count, &options);
-	if (map < 0) {
-		free(keys);
+			     image->lines, &options);
+	if (map < 0)
 		return fail(message, map, "no map for a policy of %zu KiB: %s",
 			    image->lines * POLICY_LINE / 1024, strerror(-map));
-	}
-	error = bpf_map_update_batch(map, keys, image->line, &count, NULL);
-	/* Neither programs nor we can change it from here on. */
-	if (!error)
-		error = bpf_map_freeze(map);
-	free(keys);
+	error = image_fill(map, image);
 	if (!error)
 		return map;
 	close(map);
@@ -296,20 +303,23 @@ static int option_cgroups(struct instance *instance, const struct policy *policy
 	return error;
 }
 
-/* What goes on from one policy to the next. */
+/* What goes on from one policy to the next. Only the header: the image may be large. */
 static void policy_continue(struct instance *instance, uint32_t *generation, uint32_t *last_context)
 {
-	struct policy_image image;
+	uint8_t line[POLICY_LINE] __attribute__((aligned(8)));
+	const struct policy_header *header = (const void *)line;
+	int map = policy_map(instance);
+	uint32_t zero = 0;
 
 	*generation = 1;
 	*last_context = 0;
-	if (!instance_policy(instance, &image, NULL)) {
-		const struct policy_header *header = (const void *)image.line;
-
+	if (map < 0)
+		return;
+	if (!bpf_map_lookup_elem(map, &zero, line)) {
 		*generation = header->generation + 1;
 		*last_context = header->last_context;
-		free(image.line);
 	}
+	close(map);
 }
 
 static int swap(struct instance *instance, const struct policy *policy,
