@@ -122,10 +122,10 @@ static int grow_slots(struct image_builder *builder)
 	return 0;
 }
 
-int image_share(struct image_builder *builder, const void *content, uint32_t *number)
+static int share(struct image_builder *builder, const void *content, uint32_t hash,
+		 uint32_t *number)
 {
 	static const uint8_t zero[POLICY_LINE];
-	uint32_t hash;
 	size_t at;
 	int error;
 
@@ -135,7 +135,6 @@ int image_share(struct image_builder *builder, const void *content, uint32_t *nu
 	error = grow_slots(builder);
 	if (error)
 		return error;
-	hash = hash_line(content);
 	at = find_slot(builder, content, hash);
 	if (!builder->slot[at].line) {
 		error = grow_lines(builder, 1);
@@ -148,6 +147,59 @@ int image_share(struct image_builder *builder, const void *content, uint32_t *nu
 	}
 	*number = builder->slot[at].line;
 	return 0;
+}
+
+int image_share(struct image_builder *builder, const void *content, uint32_t *number)
+{
+	return share(builder, content, hash_line(content), number);
+}
+
+/* The line that is likely the one, if its slot has come by now. */
+static void fetch_line(const struct image_builder *builder, uint32_t hash)
+{
+	const struct image_slot *slot = &builder->slot[hash & (builder->slots - 1)];
+
+	if (slot->hash == hash) {
+		__builtin_prefetch(builder->line[slot->line]);
+		__builtin_prefetch(builder->line[slot->line] + POLICY_LINE / 2);
+	}
+}
+
+static int take_out(struct image_builder *builder, struct image_queue *queue)
+{
+	struct image_waiting *first = &queue->waiting[queue->first++ % IMAGE_QUEUE];
+
+	return share(builder, first->content, first->hash, first->number);
+}
+
+int image_share_later(struct image_builder *builder, struct image_queue *queue, const void *content,
+		      uint32_t *number)
+{
+	struct image_waiting *waiting;
+	int error = 0;
+
+	if (queue->last - queue->first == IMAGE_QUEUE)
+		error = take_out(builder, queue);
+	waiting = &queue->waiting[queue->last++ % IMAGE_QUEUE];
+	memcpy(waiting->content, content, POLICY_LINE);
+	waiting->hash = hash_line(content);
+	waiting->number = number;
+	if (!builder->slots)
+		return error;
+	__builtin_prefetch(&builder->slot[waiting->hash & (builder->slots - 1)]);
+	if (queue->last - queue->first > IMAGE_QUEUE / 2)
+		fetch_line(builder,
+			   queue->waiting[(queue->last - IMAGE_QUEUE / 2) % IMAGE_QUEUE].hash);
+	return error;
+}
+
+int image_share_end(struct image_builder *builder, struct image_queue *queue)
+{
+	int error = 0;
+
+	while (!error && queue->first != queue->last)
+		error = take_out(builder, queue);
+	return error;
 }
 
 /*

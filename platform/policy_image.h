@@ -24,6 +24,18 @@ struct image_slot {
 	uint32_t hash; /* of its content */
 };
 
+/* Lines to be shared, which their memory is fetched for meanwhile. Begins as zeroes. */
+#define IMAGE_QUEUE 16
+
+struct image_queue {
+	struct image_waiting {
+		uint64_t content[POLICY_LINE / 8];
+		uint32_t hash;
+		uint32_t *number;
+	} waiting[IMAGE_QUEUE];
+	size_t first, last; /* ever taken out, and put in */
+};
+
 struct image_builder {
 	uint8_t (*line)[POLICY_LINE];
 	size_t lines, capacity;
@@ -43,6 +55,10 @@ void *image_array(void *old, size_t count, size_t size);
 int image_append(struct image_builder *builder, size_t count, uint32_t *first);
 /* The number of a line with this content, which is appended if there is none; 0 if it is zero. */
 int image_share(struct image_builder *builder, const void *content, uint32_t *number);
+/* The same, but *number is there only after image_share_end(). For many: see struct image_queue. */
+int image_share_later(struct image_builder *builder, struct image_queue *queue, const void *content,
+		      uint32_t *number);
+int image_share_end(struct image_builder *builder, struct image_queue *queue);
 /* Keys are different and not 0. Also -E2BIG if no number of cells gives each of them a place. */
 int image_hash(struct image_builder *builder, const struct policy_cell *cell, size_t count,
 	       struct policy_hash *hash);

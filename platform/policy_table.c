@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * Builds the tree of a table by sweeping over the edges of all ranges in order: between two edges
- * the set of members that accept is the same, so the values fall into segments, each with one
- * result line, and the tree is cut out of the sorted segments. The time is that of sorting the
- * edges; how ranges overlap does not matter.
+ * Sweeps over the edges of all ranges in order: between two edges the set of members that accept is
+ * the same, so the values fall into runs, each with one result line, of which the tree is made. The
+ * time is that of sorting the edges; how ranges overlap does not matter.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -13,39 +12,38 @@
 
 #define VALUE_BITS 128
 
-/* From here to the beginning of the next segment, or to the end, the result is this line. */
-struct segment {
-	table_value from;
-	uint32_t line;
-} __attribute__((packed, aligned(4)));
-
-_Static_assert(sizeof(struct segment) == sizeof(struct table_edge), "they take turns");
-
-struct segments {
-	struct segment *segment;
-	size_t count;
-};
+_Static_assert(sizeof(struct tree_run) == sizeof(struct table_edge), "they take turns");
 
 static void add_edge(struct table *table, table_value at, unsigned int member, bool end)
 {
 	table->edge[table->edges++] = (struct table_edge){ at, member, end };
 }
 
+static int reserve(struct table *table, size_t edges)
+{
+	size_t capacity = table->capacity ? table->capacity : 64;
+	void *grown;
+
+	while (capacity < edges)
+		capacity *= 2;
+	if (capacity == table->capacity)
+		return 0;
+	grown = image_array(table->edge, capacity, sizeof(*table->edge));
+	if (!grown)
+		return -ENOMEM;
+	table->edge = grown;
+	table->capacity = capacity;
+	return 0;
+}
+
 static int add_range(struct table *table, table_value from, table_value to, int bits,
 		     unsigned int member)
 {
 	table_value last = bits == VALUE_BITS ? ~(table_value)0 : ((table_value)1 << bits) - 1;
+	int error = reserve(table, table->edges + 2);
 
-	/* One more than is put in: see segments_make(). */
-	if (table->capacity - table->edges < 3) {
-		size_t capacity = table->capacity ? table->capacity * 2 : 64;
-		void *grown = image_array(table->edge, capacity, sizeof(*table->edge));
-
-		if (!grown)
-			return -ENOMEM;
-		table->edge = grown;
-		table->capacity = capacity;
-	}
+	if (error)
+		return error;
 	add_edge(table, from << (VALUE_BITS - bits), member, false);
 	if (to != last)
 		add_edge(table, (to + 1) << (VALUE_BITS - bits), member, true);
@@ -150,7 +148,7 @@ static void sort_by_digit(const struct table_edge *from, struct table_edge *to, 
 
 /*
  * Millions of edges are common, so they are sorted by their digits, the last first, and only by the
- * bits in which any two differ. "Other" is as large; the two arrays may change places.
+ * bits in which any two differ. The two arrays may change places.
  */
 static void sort_edges(struct table *table, struct table_edge **other)
 {
@@ -166,7 +164,6 @@ static void sort_edges(struct table *table, struct table_edge **other)
 
 			sort_by_digit(from, *other, table->edges, shift);
 			table->edge = *other;
-			table->capacity = table->edges + 1;
 			*other = from;
 			shift += DIGIT_BITS;
 		} else {
@@ -202,99 +199,77 @@ static void pass_edge(const struct table_edge *edge, struct sweep *sweep)
 	}
 }
 
-static int add_segment(struct segments *segments, table_value from, struct image_builder *builder,
-		       struct sweep *sweep)
+/* The run that begins here. Its line may come later, so equal neighbours are joined only then. */
+static int add_run(struct image_builder *builder, struct image_queue *queue, struct sweep *sweep,
+		   struct tree_run *run)
 {
-	uint32_t line = sweep->plain;
 	int error = 0;
 
-	if (sweep->members || !sweep->plain_known)
-		error = image_share(builder, &sweep->accepting, &line);
-	if (error)
-		return error;
-	if (!sweep->members) {
-		sweep->plain = line;
-		sweep->plain_known = true;
-	}
-	if (!segments->count || segments->segment[segments->count - 1].line != line)
-		segments->segment[segments->count++] = (struct segment){ from, line };
-	return 0;
-}
-
-static int segments_make(struct table *table, struct image_builder *builder,
-			 struct segments *segments)
-{
-	struct sweep sweep = { .accepting = table->always, .always = &table->always };
-	struct table_edge *other = image_array(NULL, table->edges + 1, sizeof(*other));
-	table_value at = 0;
-	size_t i = 0;
-	int error = 0;
-
-	segments->count = 0;
-	segments->segment = NULL;
-	if (!other)
-		return -ENOMEM;
-	sort_edges(table, &other);
-	/* At most one for each edge, and one before the first. */
-	segments->segment = (struct segment *)other;
-	do {
-		for (; i < table->edges && table->edge[i].at == at; i++)
-			pass_edge(&table->edge[i], &sweep);
-		error = add_segment(segments, at, builder, &sweep);
-		if (i < table->edges)
-			at = table->edge[i].at;
-	} while (!error && i < table->edges);
+	if (sweep->members)
+		return image_share_later(builder, queue, &sweep->accepting, &run->entry);
+	if (!sweep->plain_known)
+		error = image_share(builder, &sweep->accepting, &sweep->plain);
+	sweep->plain_known = true;
+	run->entry = sweep->plain;
 	return error;
 }
 
-struct cutter {
-	struct image_builder *builder;
-	const struct segment *segment;
-};
-
-/*
- * The entry for the values whose first depth * POLICY_STRIDE bits are those of base, and which
- * the segments first .. last cover. Recurses to the depth of the tree, 26 at most: edges of
- * values of n bits stand at multiples of 2^(128 - n).
- */
-static int cut_entry(struct cutter *cutter, table_value base, int depth, size_t first, size_t last,
-		     uint32_t *entry)
+/* Makes leaves of lines. Returns how many runs are left. */
+static size_t join(struct tree_run *run, size_t runs)
 {
-	int shift = VALUE_BITS - POLICY_STRIDE * (depth + 1);
-	uint32_t node[POLICY_FANOUT], i;
-	int error = 0;
+	size_t i, count = 0;
 
-	if (first == last) {
-		*entry = POLICY_LEAF | cutter->segment[first].line;
-		return 0;
+	for (i = 0; i < runs; i++) {
+		run[i].entry |= POLICY_LEAF;
+		if (!count || run[i].entry != run[count - 1].entry)
+			run[count++] = run[i];
 	}
-	for (i = 0; i < POLICY_FANOUT && !error; i++) {
-		/* Of the last five bits of 128 only three are there; the others are zero. */
-		table_value child = base + (shift >= 0 ? (table_value)i << shift : i >> -shift);
-		table_value end = child + (shift >= 0 ? ((table_value)1 << shift) - 1 : 0);
-		size_t until;
+	return count;
+}
 
-		while (first < last && cutter->segment[first + 1].from <= child)
-			first++;
-		for (until = first; until < last && cutter->segment[until + 1].from <= end;)
-			until++;
-		error = cut_entry(cutter, child, depth + 1, first, until, &node[i]);
-	}
-	return error ? error : image_share(cutter->builder, node, entry);
+static int runs_make(const struct table *table, struct image_builder *builder, struct tree_run *run,
+		     size_t *runs)
+{
+	struct sweep sweep = { .accepting = table->always, .always = &table->always };
+	struct image_queue queue = { .first = 0 };
+	table_value at = 0;
+	size_t i = 0;
+	int error;
+
+	*runs = 0;
+	do {
+		for (; i < table->edges && table->edge[i].at == at; i++)
+			pass_edge(&table->edge[i], &sweep);
+		run[*runs].from = at;
+		error = add_run(builder, &queue, &sweep, &run[(*runs)++]);
+		if (i < table->edges)
+			at = table->edge[i].at;
+	} while (!error && i < table->edges);
+	if (!error)
+		error = image_share_end(builder, &queue);
+	*runs = join(run, *runs);
+	return error;
 }
 
 int table_build(struct table *table, struct image_builder *builder, uint32_t *root)
 {
-	struct segments segments;
-	struct cutter cutter;
-	int error;
+	struct table_edge *other;
+	struct tree_run *run;
+	size_t runs;
+	int error = reserve(table, TREE_ROOM(table->edges + 1));
 
-	error = segments_make(table, builder, &segments);
-	if (!error) {
-		cutter = (struct cutter){ builder, segments.segment };
-		error = cut_entry(&cutter, 0, 0, 0, segments.count - 1, root);
-	}
-	free(segments.segment);
+	if (error)
+		return error;
+	other = image_array(NULL, table->capacity, sizeof(*other));
+	if (!other)
+		return -ENOMEM;
+	sort_edges(table, &other);
+	run = (struct tree_run *)other;
+	error = runs_make(table, builder, run, &runs);
+	/* From here on the edges are only memory. */
+	if (!error)
+		error = tree_build(builder, run, runs, (struct tree_run *)table->edge, root);
+	free(other);
 	return error;
 }
 

@@ -1,14 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * One dimension of the classifier being built: which members (filters, or services) accept which
- * ranges of a value. Values are 128 bits wide here and stand at the left, as in kernel/policy.h.
+ * ranges of a value.
  */
 #ifndef WAYBILL_PLATFORM_POLICY_TABLE_H
 #define WAYBILL_PLATFORM_POLICY_TABLE_H
 
-#include "policy_image.h"
-
-__extension__ typedef unsigned __int128 table_value;
+#include "policy_tree.h"
 
 /* There are millions of them, so they are packed. */
 struct table_edge {
