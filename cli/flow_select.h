@@ -5,18 +5,16 @@
 
 #include <argp.h>
 
-#include "../platform/policy.h"
+#include "destination.h"
 #include "names.h"
 
 struct selection {
-	const char *service, *destination; /* NULL: any; of the latter the text that was given */
+	const char *service;            /* NULL: any */
+	struct destination destination; /* of the originator */
 	bool all, before_policy, has_user, has_pid, has_flow;
 	uid_t user; /* of the originator, like the process */
 	uint32_t pid;
 	uint64_t flow;
-	struct prefix prefix; /* of the originator's destination, with its ports */
-	bool has_prefix, has_ports;
-	struct range ports;
 };
 
 extern const struct argp selection_argp; /* its input is a selection, all zero */

@@ -1,23 +1,59 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
  * `waybill monitor`: each decision of the kernel half as it happens, one a line, until it is
- * interrupted. Nothing is recorded while nobody watches.
+ * interrupted. Nothing is recorded while nobody watches, and no more than is wanted while somebody
+ * does.
  */
 #include <errno.h>
+#include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "../platform/policy_value.h"
 #include "command.h"
+#include "destination.h"
 #include "json.h"
 
 static const char documentation[] =
 	"Show each decision as it happens: who connects where, what the policy says, and why. Ends "
 	"with Ctrl-C.\v"
-	"With --json each line is one object. One monitor at a time reads an instance.\n\n"
+	"Decisions over the rate, and those that come faster than they are read, are counted and "
+	"reported. With --json each line is one object. One monitor at a time reads an "
+	"instance.\n\n"
 	"EXAMPLES:\n"
 	"  waybill monitor\n"
-	"  waybill monitor --json | jq 'select(.decision == \"block\")'\n" EXIT_STATUS_HELP;
+	"  waybill monitor --service dlp --decision block,down-block\n"
+	"  waybill monitor --user alice --destination 10.0.0.0/8 --count 1\n"
+	"  waybill monitor --json | jq .destination\n" EXIT_STATUS_HELP;
+
+#define RATE_DEFAULT 10000
+
+enum { OPTION_DECISION = 256 };
+
+static const struct argp_option options[] = {
+	{ 0, 0, 0, 0, "Which decisions; all that is given has to fit:", 1 },
+	{ "service", 's', "NAME", 0, "Those about this service", 1 },
+	{ "decision", OPTION_DECISION, "NAME[,NAME...]", 0,
+	  "Those that are one of these: block, redirect, no-filter ...", 1 },
+	{ "user", 'u', "USER", 0, "Those on what this user connects", 1 },
+	{ "destination", 'd', "PREFIX[:PORT]", 0,
+	  "Those on connects to there: " DESTINATION_EXAMPLES, 1 },
+	{ 0, 0, 0, 0, "How many:", 2 },
+	{ "rate", 'r', "N", 0, "At most so many a second (10000); 0 for as many as come", 2 },
+	{ "count", 'n', "N", 0, "End after so many", 2 },
+	{ 0 },
+};
+
+struct monitor {
+	struct common common;
+	struct names names;
+	struct monitoring wanted;
+	const char *service; /* NULL: any */
+	struct destination destination;
+	uint64_t count; /* still to be shown; 0: without end */
+};
 
 /* Set by a signal's handler, which can be given nothing. */
 static volatile sig_atomic_t stop;
@@ -82,21 +118,113 @@ static void print_object(const struct names *names, const struct event *event)
 	json_print_line(line);
 }
 
-struct monitor {
-	struct common common;
-	struct names names;
-};
-
 static int on_event(void *data, const struct event *event)
 {
 	struct monitor *monitor = data;
 
+	if (!destination_fits(&monitor->destination, &event->destination))
+		return 0;
 	names_renew(&monitor->names, event->service, event->filter);
 	if (monitor->common.json)
 		print_object(&monitor->names, event);
 	else
 		print_line(&monitor->names, event);
+	if (monitor->count && !--monitor->count)
+		stop = 1;
 	return ferror(stdout) ? -EPIPE : 0;
+}
+
+static void on_missed(void *data, uint64_t left_out, uint64_t lost)
+{
+	struct monitor *monitor = data;
+	uint64_t now = realtime_of(boottime_now());
+
+	if (monitor->common.json) {
+		json_print_line(json_pack("{s:o, s:I, s:I}", "time", json_time(now), "left_out",
+					  (json_int_t)left_out, "lost", (json_int_t)lost));
+		return;
+	}
+	if (left_out)
+		printf("%s  %s%" PRIu64 " more were left out: over %u a second (--rate)%s\n",
+		       text_clock(now).text, paint_begin(PAINT_NOTE), left_out,
+		       monitor->wanted.rate, paint_end(PAINT_NOTE));
+	if (lost)
+		printf("%s  %s%" PRIu64 " were lost: they came faster than they were read (a lower "
+		       "--rate, or fewer by --service, --decision, --user)%s\n",
+		       text_clock(now).text, paint_begin(PAINT_NOTE), lost, paint_end(PAINT_NOTE));
+	fflush(stdout);
+}
+
+/* Names of decisions, as they are shown, with commas between them: a bit for each. */
+static uint32_t parse_decisions(const char *text, struct argp_state *state)
+{
+	const char *names[33] = { NULL }, *end;
+	char name[32];
+	struct reason reason;
+	uint32_t decisions = 0;
+	size_t index, length;
+
+	for (index = 0; index < 32 && decision_exists(index + 1); index++)
+		names[index] = decision_name(index + 1);
+	for (;; text = end + 1) {
+		end = strchrnul(text, ',');
+		length = end - text < (int)sizeof(name) ? end - text : (int)sizeof(name) - 1;
+		snprintf(name, sizeof(name), "%.*s", (int)length, text);
+		if (value_choice(name, names, &index, &reason))
+			argp_error(state, "--decision \"%s\" %s", name, reason.text);
+		decisions |= 1U << (index + 1);
+		if (!*end)
+			return decisions;
+	}
+}
+
+static uint64_t parse_number(const char *option, const char *text, uint64_t from,
+			     struct argp_state *state)
+{
+	struct reason reason;
+	uint64_t number;
+
+	if (value_number(text, from, INT32_MAX, &number, &reason))
+		argp_error(state, "--%s \"%s\" %s", option, text, reason.text);
+	return number;
+}
+
+static error_t parse_option(int key, char *argument, struct argp_state *state)
+{
+	struct monitor *monitor = state->input;
+	struct reason reason;
+
+	switch (key) {
+	case ARGP_KEY_INIT:
+		common_begin(state);
+		return 0;
+	case 's':
+		monitor->service = argument;
+		monitor->wanted.service = policy_service_id(argument);
+		return 0;
+	case OPTION_DECISION:
+		monitor->wanted.decisions |= parse_decisions(argument, state);
+		return 0;
+	case 'u':
+		if (value_user(argument, &monitor->wanted.user, &reason))
+			argp_error(state, "--user \"%s\" %s", argument, reason.text);
+		monitor->wanted.by_user = true;
+		return 0;
+	case 'd':
+		destination_parse(&monitor->destination, argument, state);
+		return 0;
+	case 'r':
+		monitor->wanted.rate = parse_number("rate", argument, 0, state);
+		return 0;
+	case 'n':
+		monitor->count = parse_number("count", argument, 1, state);
+		return 0;
+	case ARGP_KEY_ARG:
+		argp_error(state, "\"%s\" is not an option", argument);
+		return 0;
+	default:
+		return ARGP_ERR_UNKNOWN;
+	}
 }
 
 static void catch_signals(void)
@@ -114,10 +242,13 @@ static void catch_signals(void)
 
 int command_monitor(int argc, char **argv)
 {
-	static const struct argp argp = { NULL,           common_only, NULL, documentation,
-					  common_options, NULL,        NULL };
+	static const struct argp argp = { options,        parse_option, NULL, documentation,
+					  common_options, NULL,         NULL };
 	struct message message = { "" };
-	struct monitor monitor = { 0 };
+	struct monitor monitor = { .wanted = { .rate = RATE_DEFAULT,
+					       .each = on_event,
+					       .missed = on_missed,
+					       .data = &monitor } };
 	struct instance *instance;
 	int error, status;
 
@@ -131,8 +262,13 @@ int command_monitor(int argc, char **argv)
 	if (!monitor.names.header)
 		fprintf(stderr, "waybill: no policy is applied: there is nothing to decide yet "
 				"(waybill apply FILE)\n");
+	else if (monitor.service && !names_service(&monitor.names, monitor.wanted.service))
+		fprintf(stderr,
+			"waybill: no service \"%s\" is in the policy in force: nothing is "
+			"decided about it yet (waybill status)\n",
+			monitor.service);
 	catch_signals();
-	error = instance_monitor(instance, &stop, on_event, &monitor, &message);
+	error = instance_monitor(instance, &monitor.wanted, &stop, &message);
 	if (error && error != -EPIPE && !stop)
 		status = complain("%s", message.text);
 	names_close(&monitor.names);

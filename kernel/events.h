@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * Decisions told to whoever watches. Nobody watching costs one load; a watcher renews his wish
- * every second, so one that was killed costs nothing for longer than that.
+ * Decisions told to whoever watches, as many of them as he wants. Nobody watching costs one load; a
+ * watcher renews his wish every second, so one that was killed costs nothing for much longer.
  */
 #ifndef WAYBILL_KERNEL_EVENTS_H
 #define WAYBILL_KERNEL_EVENTS_H
@@ -15,11 +15,43 @@ struct event_subject {
 	struct waybill_address destination;
 };
 
-static __always_inline int watched(void)
+/*
+ * Whether there is room for an event in this second. Beyond the rate it is a load and a count of this
+ * CPU's own, so that in a flood no CPU waits for another.
+ */
+static __always_inline int within_rate(struct watch_settings *watch, __u64 now)
 {
-	struct control *settings = control_get();
+	__u64 second = now / SECOND, window = watch->window;
 
-	return settings && settings->watch_until && settings->watch_until > bpf_ktime_get_boot_ns();
+	if (!watch->rate)
+		return 1;
+	if (window >> 32 < second) {
+		if (__sync_val_compare_and_swap(&watch->window, window, second << 32 | 1) == window)
+			return 1;
+	} else if ((__u32)window >= watch->rate) {
+		return 0;
+	}
+	return (__u32)__sync_fetch_and_add(&watch->window, 1) < watch->rate;
+}
+
+/* Whether somebody wants to be told of it. */
+static __always_inline int wanted(__u32 decision, __u32 service)
+{
+	__u32 zero = 0;
+	struct watch_settings *wish = bpf_map_lookup_elem(&watch, &zero);
+	__u64 now;
+
+	if (!wish || !wish->until)
+		return 0;
+	now = bpf_ktime_get_boot_ns();
+	if (now >= wish->until || !(wish->decisions >> (decision & 31) & 1) ||
+	    (wish->service && wish->service != service) ||
+	    (wish->by_user && wish->user != (__u32)bpf_get_current_uid_gid()))
+		return 0;
+	if (within_rate(wish, now))
+		return 1;
+	count(COUNT_EVENTS_LEFT_OUT);
+	return 0;
 }
 
 static __always_inline void process_current(struct waybill_process *process)
@@ -43,7 +75,7 @@ __attribute__((noinline)) int event_report(__u32 decision, __u64 flow, __u32 ser
 {
 	struct event *event;
 
-	if (!subject || !watched())
+	if (!subject || !wanted(decision, service))
 		return 0;
 	event = bpf_ringbuf_reserve(&events, sizeof(*event), 0);
 	if (!event) {

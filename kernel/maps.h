@@ -222,6 +222,15 @@ struct {
 	__type(value, struct service_counters);
 } service_counters SEC(".maps");
 
+/* 0 -> what a monitor wants. Written by platform/, and its window by all hooks. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct watch_settings);
+} watch SEC(".maps");
+
 /* Decisions, while somebody watches. Read by platform/. When it is full, they are lost, counted. */
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);

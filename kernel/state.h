@@ -8,7 +8,7 @@
 
 #include "../record/records.h"
 
-#define STATE_LAYOUT 2 /* of everything here: programs are upgraded in place only if it is equal */
+#define STATE_LAYOUT 3 /* of everything here: programs are upgraded in place only if it is equal */
 
 #define CGROUP_LEVEL_UNKNOWN (~0U) /* the mount's root is that of a cgroup namespace */
 
@@ -16,7 +16,6 @@
 struct control {
 	__u32 layout;
 	__u32 cgroup_level; /* of the cgroup below, under the root; or CGROUP_LEVEL_UNKNOWN */
-	__u64 watch_until;  /* CLOCK_BOOTTIME: programs report events until then; 0 for never */
 	__u64 netns;        /* cookie of the namespace in which services' ports are theirs alone */
 	__u64 cgroup;       /* id of the cgroup that the instance is attached to */
 	__u64 datagrams6;   /* that namespace again, if WAYBILL_FLOW_PREFIX6 is local in it */
@@ -182,6 +181,7 @@ enum counter {
 	COUNT_FLOW_FULL,       /* datagrams refused: the originator's user has his share of flows */
 	COUNT_FLOW_FOREIGN,    /* datagrams refused: sent to the address of another socket's flow */
 	COUNT_FLOW_LATE,       /* datagrams refused: a service's reply from a flow that has ended */
+	COUNT_EVENTS_LEFT_OUT, /* events beyond what a monitor wants in a second */
 	COUNTERS
 };
 
@@ -209,6 +209,22 @@ enum decision {
 	DECISION_SEEN,         /* a filter matches, but its service is in the records */
 	DECISION_FLOW_FOREIGN, /* sent to the address of another socket's flow */
 	DECISION_FLOW_LATE,    /* a service's reply from a flow that has ended */
+};
+
+/*
+ * What a monitor wants to be told of. One; the monitor has it in its memory, and writes the first
+ * part, the end of it last. Each part has a cache line, so that a flood writes to none that every
+ * connect reads.
+ */
+struct watch_settings {
+	__u64 until;         /* CLOCK_BOOTTIME: programs report events until then; 0 for never */
+	__u32 decisions;     /* bit n: enum decision n */
+	__u32 service;       /* id; 0: any, and what is about none */
+	__u32 user, by_user; /* of who connects; only if by_user */
+	__u32 rate;          /* events in a second, at most; 0: as many as come */
+	__u32 reserved;
+	/* Of the programs: the second of CLOCK_BOOTTIME, and below it its events so far. */
+	__u64 window __attribute__((aligned(64)));
 };
 
 /* One decision, as monitor shows it. */

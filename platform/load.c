@@ -36,6 +36,7 @@ const char *const instance_maps[MAPS] = {
 	[MAP_FLOW_ANSWERS] = "flow_answers",
 	[MAP_COUNTERS] = "counters",
 	[MAP_SERVICE_COUNTERS] = "service_counters",
+	[MAP_WATCH] = "watch",
 	[MAP_EVENTS] = "events",
 };
 

@@ -91,6 +91,7 @@ int instance_service_counters(struct instance *instance, uint32_t service,
 const char *counter_name(enum counter counter);
 const char *counter_meaning(enum counter counter);
 const char *decision_name(enum decision decision);
+bool decision_exists(enum decision decision);
 const char *decision_meaning(enum decision decision);
 /* Whether somebody listens at the endpoint of each family. Whose it is, the kernel half asks. */
 void service_listeners(const struct policy_service *service, bool *alive4, bool *alive6);
@@ -166,10 +167,21 @@ int instance_foreign_programs(struct instance *instance,
 
 /*
  * monitor.c: decisions as they happen, until each returns other than 0, or *stop is set (by a
- * signal's handler). One monitor an instance at a time: -EBUSY for a second.
+ * signal's handler). One monitor an instance at a time: -EBUSY for a second. What is not wanted is
+ * left out in the kernel.
  */
-int instance_monitor(struct instance *instance, volatile sig_atomic_t *stop,
-		     int (*each)(void *data, const struct event *event), void *data,
-		     struct message *message);
+struct monitoring {
+	uint32_t decisions; /* bit n: enum decision n; 0: all */
+	uint32_t service;   /* id; 0: any, and what is about none */
+	bool by_user;
+	uid_t user;    /* of who connects; only if by_user */
+	uint32_t rate; /* events in a second, at most; 0: as many as come */
+	int (*each)(void *data, const struct event *event);
+	/* May be NULL. Once a second, and at the end: what was over the rate, or came too fast. */
+	void (*missed)(void *data, uint64_t left_out, uint64_t lost);
+	void *data;
+};
+int instance_monitor(struct instance *instance, const struct monitoring *wanted,
+		     volatile sig_atomic_t *stop, struct message *message);
 
 #endif

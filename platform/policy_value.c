@@ -95,7 +95,7 @@ int value_ports(const char *text, struct range *range, struct reason *reason)
 int value_choice(const char *text, const char *const *choices, size_t *index, struct reason *reason)
 {
 	struct suggestion suggestion;
-	char known[128] = "";
+	char known[256] = "";
 	size_t length = 0, i;
 
 	suggestion_begin(&suggestion, text);

@@ -40,6 +40,7 @@ static const struct word counter_words[COUNTERS] = {
 	[COUNT_FLOW_FOREIGN] = { "datagram_foreign",
 				 "datagrams refused: sent to the address of another's flow" },
 	[COUNT_FLOW_LATE] = { "datagram_late", "replies refused: their flow has ended" },
+	[COUNT_EVENTS_LEFT_OUT] = { "events_left_out", "events over the rate of the monitor" },
 	[COUNT_EVENTS_LOST] = { "events_lost", "events that the monitor was too slow for" },
 };
 
@@ -77,18 +78,19 @@ const char *counter_meaning(enum counter counter)
 	return counter < COUNTERS ? counter_words[counter].meaning : "unknown";
 }
 
+bool decision_exists(enum decision decision)
+{
+	return decision < DECISIONS && decision_words[decision].name;
+}
+
 const char *decision_name(enum decision decision)
 {
-	return decision < DECISIONS && decision_words[decision].name ?
-		       decision_words[decision].name :
-		       "unknown";
+	return decision_exists(decision) ? decision_words[decision].name : "unknown";
 }
 
 const char *decision_meaning(enum decision decision)
 {
-	return decision < DECISIONS && decision_words[decision].meaning ?
-		       decision_words[decision].meaning :
-		       "unknown";
+	return decision_exists(decision) ? decision_words[decision].meaning : "unknown";
 }
 
 /* Sums the values of a per-CPU element, each of so many 64-bit counters. */

@@ -20,11 +20,13 @@ static int take(void *data, const struct event *event)
 	return 0;
 }
 
+static const struct monitoring everything = { .each = take };
+
 static void *monitor(void *unused)
 {
 	struct message message = {};
 
-	EXPECT(!instance_monitor(world.instance, &stop, take, NULL, &message), "%s", message.text);
+	EXPECT(!instance_monitor(world.instance, &everything, &stop, &message), "%s", message.text);
 	return NULL;
 }
 
@@ -62,7 +64,7 @@ int main(void)
 	pthread_create(&thread, NULL, monitor, NULL);
 	usleep(300000);
 	EXPECT(!instance_open(world.name, &second, &message), "%s", message.text);
-	EXPECT(instance_monitor(second, &stop, take, NULL, &message) == -EBUSY);
+	EXPECT(instance_monitor(second, &everything, &stop, &message) == -EBUSY);
 	instance_close(second);
 
 	descriptor = connect_to(V4, SERVER_PORT);
