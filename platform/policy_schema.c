@@ -105,7 +105,7 @@ static const cyaml_schema_field_t policy_fields[] = {
 	CYAML_FIELD_END,
 };
 
-static const cyaml_schema_value_t schema_policy = {
+const cyaml_schema_value_t schema_policy = {
 	CYAML_VALUE_MAPPING(CYAML_FLAG_POINTER, struct file_policy, policy_fields),
 };
 

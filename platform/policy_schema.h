@@ -59,6 +59,9 @@ struct file_policy {
 	unsigned int filters;
 };
 
+/* The keys that there are. docs/policy.schema.json says the same for editors. */
+extern const struct cyaml_schema_value schema_policy;
+
 /* Returns 0 and a file for schema_release(), -EINVAL and message, or -ENOMEM and message. */
 int schema_load(const struct document *document, struct file_policy **file,
 		struct message *message);

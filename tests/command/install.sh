@@ -11,7 +11,7 @@ make --no-print-directory install BUILD="$2" DESTDIR="$work" PREFIX=/opt/waybill
 	{ cat "$work/log" >&2; exit 1; }
 root=$work/opt/waybill
 for file in bin/waybill bin/waybill-relay include/waybill/abi.h include/waybill/waybill.h include/waybill/winsock.h \
-	share/man/man1/waybill.1 share/man/man1/waybill-relay.1; do
+	share/man/man1/waybill.1 share/man/man1/waybill-relay.1 share/waybill/policy.schema.json; do
 	[ -f "$root/$file" ] || { echo "$file is not installed" >&2; exit 1; }
 done
 PKG_CONFIG_LIBDIR=$(dirname "$(find "$root" -name libwaybill.pc)")
