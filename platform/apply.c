@@ -157,8 +157,7 @@ static int image_fill(int map, const struct policy_image *image)
 	return error ? error : bpf_map_freeze(map);
 }
 
-/* Makes the map of an image. Returns its descriptor. */
-static int image_map(const struct policy_image *image, struct message *message)
+int image_map(const struct policy_image *image, struct message *message)
 {
 	LIBBPF_OPTS(bpf_map_create_opts, options,
 		    .map_flags = BPF_F_INNER_MAP | BPF_F_MMAPABLE | BPF_F_RDONLY_PROG);

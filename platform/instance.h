@@ -112,6 +112,9 @@ extern const char *const socket_links[];
 /* Gives every link of a pinned instance the programs given. */
 int attach_renew(struct instance *instance, struct waybill_bpf *programs, struct message *message);
 
+/* apply.c: makes the map of an image, filled and frozen. Returns its descriptor. */
+int image_map(const struct policy_image *image, struct message *message);
+
 /*
  * load.c: loads the programs, with the maps that the instance has; else its maps are theirs. And
  * pins them, and opens the maps of an instance that is pinned.

@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/*
+ * Asks a policy image in the kernel, by the functions of the connect hook, about as many connections
+ * as the test has put into the map.
+ */
+#include <linux/bpf.h>
+
+#include <bpf/bpf_helpers.h>
+
+#include "policy_ask.h"
+
+struct policy_map {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_INNER_MAP | BPF_F_MMAPABLE | BPF_F_RDONLY_PROG);
+	__uint(max_entries, 1);
+	__uint(key_size, sizeof(__u32));
+	__uint(value_size, POLICY_LINE);
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+	__uint(max_entries, 1);
+	__uint(key_size, sizeof(__u32));
+	__array(values, struct policy_map);
+} policies SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, QUESTIONS);
+	__type(key, __u32);
+	__type(value, struct policy_question);
+} questions SEC(".maps");
+
+static inline const void *policy_line(const void *image, __u32 line)
+{
+	return bpf_map_lookup_elem((void *)image, &line);
+}
+
+struct answer {
+	const struct policy_header *header;
+	const struct policy_match *match;
+	__u64 *matching;
+	__u32 from;
+};
+
+/* The next filter that matches. */
+static long answer_one(__u32 unused, struct answer *answer)
+{
+	__u32 filter = policy_next(answer->header, answer->match, answer->from);
+
+	if (filter >= POLICY_FILTERS_MAX)
+		return 1;
+	answer->matching[filter / 64] |= 1ULL << filter % 64;
+	answer->from = filter + 1;
+	return 0;
+}
+
+static long ask_one(__u32 i, const void **image)
+{
+	struct policy_question *question = bpf_map_lookup_elem(&questions, &i);
+	const struct policy_header *header = policy_line(*image, 0);
+	struct policy_query query = {};
+	struct policy_match match;
+	struct answer answer;
+
+	if (!question || !header)
+		return 1;
+	for (int word = 0; word < POLICY_WORDS; word++)
+		question->matching[word] = 0;
+	query.remote = &question->remote;
+	query.udp = question->udp;
+	query.uid = question->uid;
+	query.cgroup_line = question->cgroup_line;
+	query.more = question->more;
+	query.more.local = &question->local;
+	if (!policy_match(*image, header, &query, &match))
+		return 0;
+	answer.header = header;
+	answer.match = &match;
+	answer.matching = question->matching;
+	answer.from = 0;
+	bpf_loop(POLICY_FILTERS_MAX, answer_one, &answer, 0);
+	return 0;
+}
+
+SEC("syscall")
+int policy_ask(struct policy_questions *context)
+{
+	__u32 zero = 0;
+	const void *image = bpf_map_lookup_elem(&policies, &zero);
+
+	if (image)
+		bpf_loop(context->count & (2 * QUESTIONS - 1), ask_one, &image, 0);
+	return !image;
+}
+
+const char LICENSE[] SEC("license") = "Dual BSD/GPL";
