@@ -24,11 +24,21 @@ static unsigned int application_of(const char *path)
 struct policy_executable random_executable_number(unsigned int application)
 {
 	/* Two of them differ in nothing but one of the three. */
-	return (struct policy_executable){
-		.inode = 100 + application / 3,
-		.device = 5 + (application % 3 == 1),
-		.generation = application % 3 == 2,
+	struct policy_executable executable = {
+		.inode = 100 + application % RANDOM_TWINS / 3,
+		.device = 5 + (application % RANDOM_TWINS % 3 == 1),
+		.generation = application % RANDOM_TWINS % 3 == 2,
 	};
+	uint64_t key = policy_executable_key(&executable);
+
+	if (application < RANDOM_TWINS)
+		return executable;
+	/* Another file, whose owner has chosen its numbers so that the hash does not tell it apart. */
+	executable = (struct policy_executable){ .inode = 7000 };
+	key ^= policy_executable_key(&executable);
+	executable.device = key >> 32;
+	executable.generation = key;
+	return executable;
 }
 
 int random_executable(const char *path, struct policy_executable *executable, char real[PATH_MAX])
@@ -290,7 +300,7 @@ struct connection random_connection(const struct policy *policy)
 		.group = random_below(8),
 		.interface = random_below(3),
 		.cgroup = random_cgroup[random_below(RANDOM_CGROUPS)],
-		.application = random_below(RANDOM_APPLICATIONS + 1),
+		.application = random_below(2 * RANDOM_TWINS),
 		.original = random_below(RANDOM_APPLICATIONS + 1),
 		.onward = one_in(2),
 		.netns = random_below(5),

@@ -19,6 +19,8 @@ extern const char *const random_cgroup[RANDOM_CGROUPS];
  * struct policy_target; then what the kernel half knows one by, and its number in records.
  */
 #define RANDOM_APPLICATIONS 8
+/* From here on they are other files, each with the hash of one of the former. */
+#define RANDOM_TWINS (RANDOM_APPLICATIONS + 1)
 
 int random_executable(const char *path, struct policy_executable *executable, char real[PATH_MAX]);
 struct policy_executable random_executable_number(unsigned int application);
@@ -30,7 +32,7 @@ struct connection {
 	bool udp;
 	uint32_t user, group, interface;
 	const char *cgroup;
-	unsigned int application, original; /* number of one, below RANDOM_APPLICATIONS */
+	unsigned int application, original; /* number of one */
 	bool onward;                        /* else the original one is the one at hand */
 	uint64_t netns;
 };
