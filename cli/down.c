@@ -93,7 +93,7 @@ static void down_all(struct removal *removal, const struct down *down)
 		free(names[i]);
 	}
 	free(names);
-	flow_routes_remove();
+	addresses_remove();
 }
 
 int command_down(int argc, char **argv)

@@ -7,6 +7,7 @@
 #define WAYBILL_KERNEL_CONNECT_H
 
 #include "arbitrate.h"
+#include "source.h"
 
 /*
  * A service that has set no records gets some, which say what its identity says: a presumed hop.
@@ -113,12 +114,14 @@ static __always_inline int connect_redirect(struct bpf_sock_addr *ctx, int v6)
 	if (is_subflow_of_established(sk))
 		return ALLOW;
 	walk.to = &to;
-	remote_read(ctx, v6, &to.destination);
-	remote_resolve(sk, &to.destination);
 	state = socket_storage(&connects, sk, 0, 0);
 	/* What an earlier connect of this socket left says nothing of this one. */
-	if (state)
+	if (state) {
 		state->target.family = 0;
+		source_leave(ctx, v6, state);
+	}
+	remote_read(ctx, v6, &to.destination);
+	remote_resolve(sk, &to.destination);
 	/* A socket that was accepted, disconnected, and is a client now: its records are of then. */
 	if (socket_storage(&accepts, sk, 0, 0)) {
 		socket_storage_delete(&accepts, sk);
@@ -150,6 +153,7 @@ static __always_inline int connect_redirect(struct bpf_sock_addr *ctx, int v6)
 	if (walk.presumed)
 		to.hop_count = 1;
 	connecting_fill(ctx, state, &walk, place.scope);
+	source_choose(ctx, v6, state);
 	remote_write(ctx, v6, &state->target);
 	count(COUNT_REDIRECTED);
 	service_count(service->id, DECISION_REDIRECT);

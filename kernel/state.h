@@ -19,6 +19,9 @@ struct control {
 	__u64 netns;        /* cookie of the namespace in which services' ports are theirs alone */
 	__u64 cgroup;       /* id of the cgroup that the instance is attached to */
 	__u64 datagrams6;   /* that namespace again, if WAYBILL_FLOW_PREFIX6 is local in it */
+	__u64 sources6;     /* that namespace again, if IPv6 sources are local in it */
+	__u32 source6;      /* the third word of theirs; host byte order */
+	__u32 reserved;
 	char cgroup_path[256]; /* of it, below the mount of cgroup2, for people */
 };
 
@@ -64,7 +67,17 @@ struct connecting {
 		target; /* where it was redirected to; family 0: it is not redirected */
 	__u32 hop_count;
 	__u32 context_size;
+	__u32 source; /* its source address was given to it */
+	__u32 reserved;
 };
+
+/*
+ * The source addresses of redirected connections: 127.112.0.0/12; and for IPv6, in WAYBILL_FLOW_PREFIX6
+ * beyond the addresses of flows, some that each instance makes on the loopback device.
+ */
+#define SOURCE_ADDRESS4 0x7f700000U /* host byte order */
+#define SOURCE_MASK4 ((1U << 20) - 1)
+#define SOURCE_MASK6 15U
 
 /* On an accepted socket, and on its way there. */
 struct accepted {

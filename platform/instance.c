@@ -145,6 +145,22 @@ int instance_datagrams6(struct instance *instance, uint32_t owner, struct messag
 	return 0;
 }
 
+/* Without them IPv6 connections have the source that they would have had: no reason to fail. */
+static int instance_sources6(struct instance *instance, uint32_t owner, struct message *message)
+{
+	uint32_t zero = 0;
+
+	if (sources_add(owner)) {
+		sources_remove(owner);
+		return 0;
+	}
+	instance->control.sources6 = instance->control.netns;
+	instance->control.source6 = source6_of(owner);
+	if (bpf_map_update_elem(instance->map[MAP_CONTROL], &zero, &instance->control, BPF_ANY))
+		return fail(message, -errno, "map control: %s", strerror(errno));
+	return 0;
+}
+
 void instance_datagrams6_end(uint32_t owner)
 {
 	flow_route_remove(owner);
@@ -271,6 +287,8 @@ static int make(struct instance *instance, const char *cgroup, const char *direc
 	if (!error)
 		error = instance_datagrams6(instance, instance_owner(instance->name), message);
 	if (!error)
+		error = instance_sources6(instance, instance_owner(instance->name), message);
+	if (!error)
 		error = attach_sockets(instance, programs, directory, message);
 	waybill_bpf__destroy(programs);
 	return error;
@@ -354,6 +372,7 @@ int instance_down(const char *name, bool *found, struct message *message)
 		return lock;
 	error = bpffs_remove(directory, found, message);
 	instance_datagrams6_end(instance_owner(name));
+	sources_remove(instance_owner(name));
 	close(lock);
 	return error;
 }

@@ -135,6 +135,10 @@ bool attach_complete(const struct instance *instance);
  */
 int flow_route_add(uint32_t owner);
 int flow_route_remove(uint32_t owner);
+/* And the sources of redirected IPv6 connections; the third word of their addresses. */
+int sources_add(uint32_t owner);
+void sources_remove(uint32_t owner);
+uint32_t source6_of(uint32_t owner);
 
 /* keys.c: the first key of a new instance. */
 int keys_begin(struct instance *instance, struct message *message);

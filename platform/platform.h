@@ -55,7 +55,7 @@ void instance_close(struct instance *instance);
 int instance_datagrams6(struct instance *instance, uint32_t owner, struct message *message);
 void instance_datagrams6_end(uint32_t owner);
 /* Removes what killed processes may have left of that, and what others have as well. */
-void flow_routes_remove(void);
+void addresses_remove(void);
 /* Names of instances that are pinned, for free() each and then the array. */
 int instance_list(char ***names, size_t *count, struct message *message);
 const struct control *instance_control(struct instance *instance);

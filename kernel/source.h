@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * Sources for redirected connections. They all go to one address and port, so with one source
+ * address the ports would end at 28,000, and the kernel would look long for the last of them. So a
+ * socket that has not chosen a source is given one of many, and its port is found when it connects.
+ */
+#ifndef WAYBILL_KERNEL_SOURCE_H
+#define WAYBILL_KERNEL_SOURCE_H
+
+#include "core.h"
+#include "maps.h"
+
+/* A sockaddr_in or sockaddr_in6 without a port. */
+struct source {
+	union {
+		struct {
+			__u16 family, port;
+			__u32 address;
+			__u8 unused[8];
+		} v4;
+		struct {
+			__u16 family, port;
+			__u32 flow;
+			__u32 address[4];
+			__u32 scope;
+		} v6;
+	};
+};
+
+_Static_assert(sizeof(struct source) == SOCKADDR_IN6_SIZE, "as large as the larger one");
+
+static __always_inline int source_bind(struct bpf_sock_addr *ctx, int v6, struct source *source)
+{
+	return v6 ? bpf_bind(ctx, (void *)source, sizeof(source->v6)) :
+		    bpf_bind(ctx, (void *)source, sizeof(source->v4));
+}
+
+static __always_inline int source_is_chosen(struct bpf_sock *sk)
+{
+	return sk->src_port || sk->src_ip4 || sk->src_ip6[0] || sk->src_ip6[1] || sk->src_ip6[2] ||
+	       sk->src_ip6[3];
+}
+
+/* Fails where the addresses are not local: then the socket keeps the one that it would have had. */
+static __attribute__((noinline)) int source_choose(struct bpf_sock_addr *ctx, int v6,
+						   struct connecting *state)
+{
+	static const __u8 prefix[8] = WAYBILL_FLOW_PREFIX6;
+	struct bpf_sock *sk = ctx->sk;
+	struct source source = {};
+	struct control *settings;
+	__u32 number;
+
+	if (!state || !sk || source_is_chosen(sk))
+		return 0;
+	number = state->hop.flow;
+	if (v6) {
+		source.v6.family = AF_INET6;
+		if (state->target.family == AF_INET) {
+			source.v6.address[2] = bpf_htonl(0xffff);
+			source.v6.address[3] = bpf_htonl(SOURCE_ADDRESS4 | (number & SOURCE_MASK4));
+		} else {
+			settings = control_get();
+			if (!settings || settings->sources6 != bpf_get_netns_cookie(ctx))
+				return 0;
+			__builtin_memcpy(source.v6.address, prefix, sizeof(prefix));
+			source.v6.address[2] = bpf_htonl(settings->source6);
+			source.v6.address[3] = bpf_htonl(number & SOURCE_MASK6);
+		}
+	} else {
+		source.v4.family = AF_INET;
+		source.v4.address = bpf_htonl(SOURCE_ADDRESS4 | (number & SOURCE_MASK4));
+	}
+	state->source = !source_bind(ctx, v6, &source);
+	return 0;
+}
+
+/* A socket is used again, maybe for a connection that goes elsewhere. */
+static __always_inline void source_leave(struct bpf_sock_addr *ctx, int v6,
+					 struct connecting *state)
+{
+	struct source source = {};
+
+	if (!state->source)
+		return;
+	state->source = 0;
+	source.v4.family = v6 ? AF_INET6 : AF_INET;
+	source_bind(ctx, v6, &source);
+}
+
+#endif
