@@ -65,7 +65,7 @@ for link in sendmsg4 sendmsg6 recvmsg4 recvmsg6 datagram4 datagram6; do
 done
 expect 0 "$WAYBILL" up --instance "$name" --cgroup "$cgroup"
 expect 0 "$WAYBILL" apply "$work/policy.yaml" --instance "$name"
-kill "$curl"
+kill "$curl" || : # it may have ended, where all this took long
 timeout -s INT 3 "$WAYBILL" monitor --json --instance "$name" >"$work/events" &
 started="$started $!"
 monitor=$!
