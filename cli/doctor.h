@@ -37,7 +37,5 @@ void doctor_processes(struct doctor *doctor); /* doctor_processes.c: those below
 unsigned int process_of_socket(unsigned long inode);
 /* The path of its cgroup below the mount. 0 or -errno. */
 int process_cgroup(unsigned int pid, char *path, size_t size);
-/* Whether a path is a cgroup or below it. */
-bool cgroup_is_below(const char *path, const char *above);
 
 #endif

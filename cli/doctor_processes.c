@@ -78,14 +78,6 @@ int process_cgroup(unsigned int pid, char *path, size_t size)
 	return error;
 }
 
-bool cgroup_is_below(const char *path, const char *above)
-{
-	size_t length = strlen(above);
-
-	return !strcmp(above, "/") ||
-	       (!strncmp(path, above, length) && (!path[length] || path[length] == '/'));
-}
-
 struct narrow {
 	const char *cgroup;
 	char text[128];

@@ -64,20 +64,21 @@ static uint32_t services_line(const struct doctor *doctor, const char *cgroup)
 	}
 }
 
-static bool is_service(const struct doctor *doctor, size_t slot, unsigned int user,
-		       const char *cgroup)
+/* Whether a listener is the service's, by the user and cgroup of its maker. */
+static bool is_listener(const struct doctor *doctor, size_t slot, unsigned int user,
+			const char *cgroup)
 {
 	const struct policy_image *image = &doctor->status.names.image;
 	const struct policy_header *header = doctor->status.names.header;
 	uint32_t by_cgroup = services_line(doctor, cgroup);
 	uint32_t by_user = policy_table_find(image, header->service_user, policy_value32(user), 32);
-	const uint64_t *users, *cgroups;
+	const __u64 *users, *cgroups;
 
 	if (!by_user || !by_cgroup)
 		return false;
 	users = policy_line(image, by_user);
 	cgroups = policy_line(image, by_cgroup);
-	return users && cgroups && *users & *cgroups & UINT64_C(1) << slot;
+	return users && cgroups && policy_services(users, cgroups, 1) & UINT64_C(1) << slot;
 }
 
 static void examine_owner(struct doctor *doctor, size_t slot, const char *thing,
@@ -98,7 +99,7 @@ static void examine_owner(struct doctor *doctor, size_t slot, const char *thing,
 			"process %u listens in cgroup %s, outside of %s, where the instance is: "
 			"it counts as down",
 			pid, cgroup, doctor->status.cgroup);
-	else if (!is_service(doctor, slot, listener->user, cgroup))
+	else if (!is_listener(doctor, slot, listener->user, cgroup))
 		doctor_find(doctor, SEVERITY_WARNING, thing,
 			    "start the service as the policy says, or mend its identity; if its "
 			    "cgroup was made again, apply the policy again",

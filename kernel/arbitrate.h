@@ -165,7 +165,7 @@ static __always_inline int arbitrate(struct bpf_sock_addr *ctx, int v6, int conn
 		return ARBITRATE_ALLOW;
 	}
 	if (!walk->onward) {
-		services = services_of(walk->image, walk->header, walk->uid, place);
+		services = services_of(walk->image, walk->header, walk->uid, place, 0);
 		walk->seen = services_up_to(services);
 		if (services) {
 			service = policy_service(walk->image, walk->header,

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
  * A service's port is its own: in the network namespace in which the instance was brought up,
- * nobody else can bind it, so nobody can keep the service from starting. (A listener that is
- * not the service's would get no connection anyway: see services_of_listener.)
+ * nobody else can bind it, so nobody can keep the service from starting; but for who makes its
+ * listener, if the policy says that it is not the service. (Another's listener would get no
+ * connection anyway: see services_of_listener.)
  */
 #ifndef WAYBILL_KERNEL_BIND_H
 #define WAYBILL_KERNEL_BIND_H
@@ -31,7 +32,7 @@ static __always_inline int bind_check(struct bpf_sock *sk)
 	settings = control_get();
 	if (!cell || !settings || settings->netns != bpf_get_netns_cookie(sk))
 		return ALLOW;
-	if (services_of_current(image, header) >> (cell->value & 63) & 1)
+	if (services_of_current(image, header, 1) >> (cell->value & 63) & 1)
 		return ALLOW;
 	service = policy_service(image, header, cell->value);
 	subject.destination.family = AF_INET;

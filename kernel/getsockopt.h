@@ -94,7 +94,7 @@ static __always_inline __u32 context_of_caller(const struct records_hop *last,
 	const void *image = policy_in_force();
 	const struct policy_header *header = image ? policy_line(image, 0) : 0;
 	const struct policy_cell *cell;
-	__u64 services = header ? services_of_current(image, header) : 0;
+	__u64 services = header ? services_of_current(image, header, 0) : 0;
 	__u32 i, context = 0;
 
 	*state = is_accepted ? WAYBILL_REDIRECTED_BY_SELF : WAYBILL_REDIRECTED_BY_OTHER;

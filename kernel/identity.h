@@ -113,10 +113,10 @@ static __always_inline void place_of_originator(const void *image,
 		place_try(image, header, scope, place);
 }
 
-/* The slots of the services that a process, or the maker of a socket, may be. */
+/* The slots of the services that somebody may be; makers: or whose listener he may make. */
 static __attribute__((noinline)) __u64 services_of(const void *image,
 						   const struct policy_header *header, __u32 uid,
-						   const struct place *place)
+						   const struct place *place, int makers)
 {
 	const __u64 *by_user, *by_cgroup;
 
@@ -124,23 +124,23 @@ static __attribute__((noinline)) __u64 services_of(const void *image,
 		return 0;
 
 	by_cgroup = policy_line(image, place->services_line);
-	if (!by_cgroup || !place->services_line || !*by_cgroup)
+	if (!by_cgroup || !place->services_line)
 		return 0;
 	by_user = policy_line(
 		image, policy_table_find(image, header->service_user, policy_value32(uid), 32));
 	/* Line 0 is the header: a table that finds nothing finds it. */
 	if (!by_user || (const void *)by_user == (const void *)header)
 		return 0;
-	return *by_user & *by_cgroup;
+	return policy_services(by_user, by_cgroup, makers);
 }
 
 static __always_inline __u64 services_of_current(const void *image,
-						 const struct policy_header *header)
+						 const struct policy_header *header, int makers)
 {
 	struct place place;
 
 	place_of_current(image, header, &place);
-	return services_of(image, header, (__u32)bpf_get_current_uid_gid(), &place);
+	return services_of(image, header, (__u32)bpf_get_current_uid_gid(), &place, makers);
 }
 
 /* Who made a socket. */
@@ -199,7 +199,7 @@ static __attribute__((noinline)) int is_ours(const struct owner *owner)
 	return ancestor && BPF_CORE_READ(ancestor, kn, id) == settings->cgroup;
 }
 
-/* The services that the maker of a socket may be. */
+/* The services whose listener a socket may be, by its maker. */
 static __always_inline __u64 services_of_owner(const void *image,
 					       const struct policy_header *header,
 					       const struct owner *owner)
@@ -209,7 +209,7 @@ static __always_inline __u64 services_of_owner(const void *image,
 	if (!is_ours(owner))
 		return 0;
 	place_of_cgroup(image, header, owner->cgroup, owner->level, &walk);
-	return services_of(image, header, owner->uid, &walk.place);
+	return services_of(image, header, owner->uid, &walk.place, 1);
 }
 
 static __always_inline __u64 services_of_udp(const void *image, const struct policy_header *header,

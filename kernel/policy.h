@@ -23,7 +23,7 @@
 #include "executable.h"
 
 #define POLICY_MAGIC 0x4c4f5057U /* "WPOL" */
-#define POLICY_LAYOUT 4
+#define POLICY_LAYOUT 5
 #define POLICY_LINE 128
 #define POLICY_LINES_MAX (1U << 22) /* 512 MiB */
 #define POLICY_SERVICES_MAX 64
@@ -70,7 +70,7 @@ struct policy_header {
 	__u32 tcp, udp;    /* result lines of the protocol; 0: no filter is for it */
 	/* Roots of tables, as in an entry. The first four give filters' result lines. */
 	__u32 remote4, remote6, remote_port, user;
-	__u32 service_user;         /* uid -> line whose first word has the services it may be */
+	__u32 service_user;         /* uid -> line of services, see policy_services() */
 	struct policy_hash cgroups; /* id -> value: filters' result line, value2: services' line */
 	__u32 cgroup_none;          /* filters' result line of a process in none of these cgroups */
 	__u32 cgroup_none_services; /* services' line of such a process */
@@ -82,6 +82,12 @@ struct policy_header {
 	__u32 flow_idle;              /* milliseconds after which a flow of datagrams ends */
 	__u32 more; /* line of the policy_more; 0 if no filter has any of its conditions */
 };
+
+/*
+ * The words of a line of services, by slot: those that somebody may be, and those whose listener he
+ * may make without being one.
+ */
+enum policy_services_word { POLICY_SERVICE, POLICY_LISTENER, POLICY_SERVICES_WORDS };
 
 /* Where to ask for the conditions that few policies have. */
 struct policy_more {
@@ -116,7 +122,11 @@ struct policy_service {
 	__u32 first_filter, filters; /* its filters stand together */
 	__u8 address4[4], address6[16];
 	char name[POLICY_NAME_MAX];
-	__u8 unused[44];
+	/* The identity, for who starts the service: programs ask the tables. */
+	__u32 user;
+	__u64 cgroup; /* id; 0: it may be in any */
+	__u8 has_user;
+	__u8 unused[31];
 };
 
 struct policy_filter {
@@ -458,6 +468,18 @@ POLICY_INLINE int policy_match(const void *image, const struct policy_header *he
 	return policy_match_destination(image, header, query->remote, query->udp, match) &&
 	       policy_match_originator(image, header, query->uid, query->cgroup_line, match) &&
 	       (!header->more || policy_match_more(image, header, &query->more, match));
+}
+
+/*
+ * The services that a user's line and a cgroup's agree on. makers: also those whose listener may be
+ * made by such a user in such a cgroup. A service may always make its own.
+ */
+POLICY_INLINE __u64 policy_services(const __u64 *by_user, const __u64 *by_cgroup, int makers)
+{
+	__u64 services = by_user[POLICY_SERVICE] & by_cgroup[POLICY_SERVICE];
+
+	return makers ? services | (by_user[POLICY_LISTENER] & by_cgroup[POLICY_LISTENER]) :
+			services;
 }
 
 POLICY_INLINE const struct policy_filter *

@@ -150,7 +150,7 @@ static __always_inline int flow_option_set(struct bpf_sockopt *ctx)
 		return ALLOW;
 	if (ctx->optname == WAYBILL_FLOW_PEER)
 		return flow_peer_set(ctx);
-	services = services_of_current(image, policy);
+	services = services_of_current(image, policy, 0);
 	if (!services)
 		return bpf_get_retval() < 0 ? ALLOW : records_refuse(EACCES);
 	if (length < sizeof(*given) || length > sizeof(*given) + WAYBILL_RECORDS_MAX)

@@ -144,7 +144,7 @@ static __always_inline int option_set(struct bpf_sockopt *ctx)
 	    (sk->protocol != IPPROTO_TCP && sk->protocol != IPPROTO_MPTCP &&
 	     sk->protocol != IPPROTO_UDP))
 		return ALLOW;
-	services = services_of_current(image, policy);
+	services = services_of_current(image, policy, 0);
 	/* Nobody here; but another instance may know the caller, and what it says stands. */
 	if (!services)
 		return bpf_get_retval() < 0 ? ALLOW : records_refuse(EACCES);

@@ -125,3 +125,11 @@ int cgroup_path(uint64_t id, char *path, size_t size)
 	strcpy(path, id == root ? "/" : found + mount);
 	return 0;
 }
+
+bool cgroup_is_below(const char *path, const char *above)
+{
+	size_t length = strlen(above);
+
+	return !strcmp(above, "/") ||
+	       (!strncmp(path, above, length) && (!path[length] || path[length] == '/'));
+}

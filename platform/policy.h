@@ -31,6 +31,7 @@ struct prefix {
 	bool v4;
 };
 
+/* Both have to fit, as far as they are given; neither: nobody. */
 struct service_identity {
 	bool has_user;
 	uid_t user;
@@ -45,6 +46,7 @@ struct service {
 	bool has4, has6;                   /* endpoint address of the family */
 	uint8_t address4[4], address6[16]; /* 127.0.0.1 and ::1 for what comes from a file */
 	struct service_identity identity;
+	struct service_identity listener; /* who else makes the socket that listens */
 	enum policy_when_down when_down;
 };
 

@@ -15,7 +15,13 @@
 /* header->cgroup_levels has a bit for each level. */
 #define LEVELS 32
 
-enum mention_kind { MENTION_FILTER, MENTION_EXCEPT, MENTION_SERVICE, MENTION_NO_SERVICE };
+enum mention_kind {
+	MENTION_FILTER,
+	MENTION_EXCEPT,
+	MENTION_SERVICE,
+	MENTION_LISTENER,
+	MENTION_NO_SERVICE
+};
 
 /* One place where the policy names a cgroup. */
 struct mention {
@@ -28,12 +34,13 @@ struct mention {
 struct scope {
 	const char *path;
 	struct bitmap filters, exceptions;
-	uint64_t services;
+	uint64_t services[POLICY_SERVICES_WORDS];
 	bool no_service;
 };
 
 struct cgroups {
 	struct compilation *compilation;
+	const struct policy_header *header;
 	struct mention *mention;
 	size_t mentions;
 	struct policy_cell *cell;
@@ -63,7 +70,9 @@ static void apply(struct scope *scope, const struct mention *mention)
 	else if (mention->kind == MENTION_EXCEPT)
 		bitmap_set(&scope->exceptions, mention->index);
 	else if (mention->kind == MENTION_SERVICE)
-		scope->services |= 1ULL << mention->index;
+		scope->services[POLICY_SERVICE] |= 1ULL << mention->index;
+	else if (mention->kind == MENTION_LISTENER)
+		scope->services[POLICY_LISTENER] |= 1ULL << mention->index;
 	else
 		scope->no_service = true;
 }
@@ -83,7 +92,7 @@ static int collect(struct cgroups *cgroups)
 {
 	const struct compilation *compilation = cgroups->compilation;
 	const struct policy *policy = compilation->policy;
-	size_t count = policy->services + policy->no_services + 1, i, j;
+	size_t count = 2 * policy->services + policy->no_services + 1, i, j;
 
 	for (i = 0; i < policy->filters; i++)
 		count += policy->filter[i].match.cgroups + policy->filter[i].except.cgroups;
@@ -102,8 +111,13 @@ static int collect(struct cgroups *cgroups)
 		for (j = 0; j < filter->except.cgroups; j++)
 			note(cgroups, filter->except.cgroup[j], MENTION_EXCEPT, i);
 	}
-	for (i = 0; i < policy->services; i++)
+	for (i = 0; i < policy->services; i++) {
+		const struct service_identity *listener = &compilation->service[i]->listener;
+
 		note(cgroups, compilation->service[i]->identity.cgroup, MENTION_SERVICE, i);
+		if (listener->has_user || listener->cgroup)
+			note(cgroups, listener->cgroup, MENTION_LISTENER, i);
+	}
 	for (i = 0; i < policy->no_services; i++)
 		note(cgroups, policy->no_service[i], MENTION_NO_SERVICE, i);
 	qsort(cgroups->mention, cgroups->mentions, sizeof(*cgroups->mention), compare_mentions);
@@ -121,8 +135,8 @@ static int refuse(const struct cgroups *cgroups, const struct mention *mention, 
 		kind = "filter";
 		name = compilation->filter[mention->index]->name;
 		line = compilation->filter[mention->index]->line;
-	} else if (mention->kind == MENTION_SERVICE) {
-		kind = "service";
+	} else if (mention->kind == MENTION_SERVICE || mention->kind == MENTION_LISTENER) {
+		kind = mention->kind == MENTION_SERVICE ? "service" : "listener of service";
 		name = compilation->service[mention->index]->name;
 		line = compilation->service[mention->index]->line;
 	}
@@ -173,16 +187,23 @@ static int count_levels(const char *path)
 static int share_scope(struct image_builder *builder, const struct scope *scope, uint32_t *filters,
 		       uint32_t *services)
 {
-	struct bitmap mask = { .word = { scope->no_service ? 0 : scope->services } };
-	struct bitmap accepting = scope->filters;
+	struct bitmap mask = { 0 }, accepting = scope->filters;
 	size_t i;
 	int error;
 
 	for (i = 0; i < POLICY_WORDS; i++)
 		accepting.word[i] &= ~scope->exceptions.word[i];
 	error = image_share(builder, &accepting, filters);
-
+	if (!scope->no_service)
+		memcpy(mask.word, scope->services, sizeof(scope->services));
 	return error ? error : image_share(builder, &mask, services);
+}
+
+static struct policy_service *service_line(const struct cgroups *cgroups, size_t slot)
+{
+	uint32_t line = cgroups->header->service_line + slot;
+
+	return (void *)cgroups->compilation->builder.line[line];
 }
 
 /* Compiles the cgroup of the mentions from first to before end, which are all of the same one. */
@@ -204,8 +225,11 @@ static int compile_cgroup(struct cgroups *cgroups, size_t first, size_t end, siz
 	scope = &cgroups->scope[++*depth];
 	*scope = cgroups->scope[*depth - 1];
 	scope->path = mention->path;
-	for (; first < end; first++)
+	for (; first < end; first++) {
 		apply(scope, &cgroups->mention[first]);
+		if (cgroups->mention[first].kind == MENTION_SERVICE)
+			service_line(cgroups, cgroups->mention[first].index)->cgroup = cell->key;
+	}
 	cgroups->levels |= 1U << level;
 	cgroups->cells++;
 	return share_scope(&cgroups->compilation->builder, scope, &cell->value, &cell->value2);
@@ -220,6 +244,7 @@ int cgroups_compile(struct compilation *compilation, struct policy_header *heade
 	if (!cgroups)
 		return -ENOMEM;
 	cgroups->compilation = compilation;
+	cgroups->header = header;
 	error = collect(cgroups);
 	for (first = 0; !error && first < cgroups->mentions; first = end) {
 		end = first + 1;

@@ -77,10 +77,32 @@ static int check_limits(const struct check *check)
 	return 0;
 }
 
+static int check_identity(const struct check *check, size_t index, const char *section,
+			  const struct service_identity *identity)
+{
+	bool makes = identity == &check->policy->service[index].listener;
+	struct reason reason;
+
+	if (!identity->cgroup)
+		return 0;
+	if (value_check_cgroup(identity->cgroup, &reason) < 0)
+		return REFUSE(check, service_line(check, index, section, "cgroup"),
+			      "cgroup \"%s\" %s", excerpt(identity->cgroup).text, reason.text);
+	if (!strcmp(identity->cgroup, "/") && !identity->has_user)
+		return REFUSE(check, service_line(check, index, section, "cgroup"),
+			      "cgroup \"/\" would make every process %s \"%s\" (name the cgroup "
+			      "that %s, or a user)",
+			      makes ? "the maker of the listener of service" : "service",
+			      check->policy->service[index].name,
+			      makes ? "makes it" : "it runs in");
+	return 0;
+}
+
 static int check_service(const struct check *check, size_t index)
 {
 	const struct service *service = &check->policy->service[index];
 	struct reason reason;
+	int error;
 
 	if (value_check_name(service->name, &reason) < 0)
 		return REFUSE(check, service_line(check, index, NULL, "name"), "name \"%s\" %s",
@@ -96,18 +118,8 @@ static int check_service(const struct check *check, size_t index)
 		return REFUSE(check, service_line(check, index, NULL, "identity"),
 			      "service \"%s\" has no identity (give it a user, a cgroup, or both)",
 			      service->name);
-	if (!service->identity.cgroup)
-		return 0;
-	if (value_check_cgroup(service->identity.cgroup, &reason) < 0)
-		return REFUSE(check, service_line(check, index, "identity", "cgroup"),
-			      "cgroup \"%s\" %s", excerpt(service->identity.cgroup).text,
-			      reason.text);
-	if (!strcmp(service->identity.cgroup, "/") && !service->identity.has_user)
-		return REFUSE(check, service_line(check, index, "identity", "cgroup"),
-			      "cgroup \"/\" would make every process service \"%s\" (name the "
-			      "cgroup that it runs in)",
-			      service->name);
-	return 0;
+	error = check_identity(check, index, "identity", &service->identity);
+	return error ? error : check_identity(check, index, "listener", &service->listener);
 }
 
 /* Two services that cannot both be there. */

@@ -103,6 +103,8 @@ static int compile_services(struct compilation *compilation, struct policy_heade
 		while (filter < compilation->policy->filters && compilation->slot[filter] == slot)
 			filter++;
 		line->filters = filter - line->first_filter;
+		line->has_user = service->identity.has_user;
+		line->user = service->identity.user;
 		memcpy(line->address4, service->address4, sizeof(line->address4));
 		memcpy(line->address6, service->address6, sizeof(line->address6));
 		snprintf(line->name, sizeof(line->name), "%s", service->name);
@@ -305,6 +307,23 @@ static int add_ports(struct compilation *compilation, struct dimension *dimensio
 	return any ? 0 : no_value_left(compilation, number, dimension->key);
 }
 
+/* Who may be a service, and who may make its listener: a range of one user, or of all. */
+static int add_service(struct compilation *compilation, struct dimension *dimension,
+		       unsigned int slot)
+{
+	const struct service_identity *identity = &compilation->service[slot]->identity;
+	const struct service_identity *listener = &compilation->service[slot]->listener;
+	struct range service = { identity->user, identity->user };
+	struct range maker = { listener->user, listener->user };
+	int error =
+		add_ranges(compilation, dimension, &service, identity->has_user, NULL, 0, 32, slot);
+
+	if (!error && (listener->has_user || listener->cgroup))
+		error = add_ranges(compilation, dimension, &maker, listener->has_user, NULL, 0, 32,
+				   POLICY_LISTENER * 64 + slot);
+	return error;
+}
+
 enum { REMOTE, PORT, LOCAL, USER, GROUP, INTERFACE, SERVICE, DIMENSIONS };
 
 static int add_filter(struct compilation *compilation, struct dimension *dimension,
@@ -375,13 +394,8 @@ static int compile_tables(struct compilation *compilation, struct policy_header 
 
 	for (i = 0; !error && i < compilation->policy->filters; i++)
 		error = add_filter(compilation, dimension, i);
-	for (i = 0; !error && i < compilation->policy->services; i++) {
-		const struct service_identity *identity = &compilation->service[i]->identity;
-		struct range only = { identity->user, identity->user };
-
-		error = add_ranges(compilation, &dimension[SERVICE], &only, identity->has_user,
-				   NULL, 0, 32, i);
-	}
+	for (i = 0; !error && i < compilation->policy->services; i++)
+		error = add_service(compilation, &dimension[SERVICE], i);
 	if (!error)
 		error = table_build(&dimension[REMOTE].table[0], builder, &header->remote4);
 	if (!error)

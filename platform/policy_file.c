@@ -107,7 +107,6 @@ static int load_identity(struct load *load, struct place place, const struct fil
 {
 	int error = 0;
 
-	place.section = "identity";
 	if (file->user) {
 		place.key = "user";
 		identity->has_user = true;
@@ -127,7 +126,7 @@ static int load_service(struct load *load, const struct file_service *file, size
 {
 	static const char *const choices[] = { "block", "pass", NULL };
 	struct place place = { .list = "services", .index = index };
-	struct place tcp = place, udp = place, weight = place, down = place;
+	struct place tcp = place, udp = place, weight = place, down = place, who = place;
 	uint64_t number = 0, tcp_port = 0, udp_port = 0;
 	size_t choice = 0;
 	int error;
@@ -152,8 +151,19 @@ static int load_service(struct load *load, const struct file_service *file, size
 		error = load_number(load, tcp, file->endpoint.tcp, 1, 65535, &tcp_port);
 	if (!error)
 		error = load_number(load, udp, file->endpoint.udp, 1, 65535, &udp_port);
+	who.section = "identity";
 	if (!error)
-		error = load_identity(load, place, &file->identity, &service->identity);
+		error = load_identity(load, who, &file->identity, &service->identity);
+	who.section = "listener";
+	if (!error && file->listener && !file->listener->user && !file->listener->cgroup)
+		error = policy_error(
+			load->message, load->name, document_line(load->document, &who),
+			"the listener of service \"%s\" is nobody's (name the user or "
+			"the cgroup that makes it, or leave \"listener\" out if it is the "
+			"service itself)",
+			service->name);
+	if (!error && file->listener)
+		error = load_identity(load, who, file->listener, &service->listener);
 	if (!error)
 		error = load_choice(load, down, file->when_down, choices, &choice);
 	service->weight = number;

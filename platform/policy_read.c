@@ -90,6 +90,7 @@ void policy_free(struct policy *policy)
 	for (i = 0; i < policy->services; i++) {
 		free(policy->service[i].name);
 		free(policy->service[i].identity.cgroup);
+		free(policy->service[i].listener.cgroup);
 	}
 	for (i = 0; i < policy->filters; i++) {
 		struct filter *filter = &policy->filter[i];

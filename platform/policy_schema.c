@@ -52,6 +52,8 @@ static const cyaml_schema_field_t service_fields[] = {
 			    endpoint_fields),
 	CYAML_FIELD_MAPPING("identity", CYAML_FLAG_DEFAULT, struct file_service, identity,
 			    identity_fields),
+	CYAML_FIELD_MAPPING_PTR("listener", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL,
+				struct file_service, listener, identity_fields),
 	TEXT_OPTIONAL("when_down", struct file_service, when_down),
 	CYAML_FIELD_END,
 };

@@ -30,6 +30,7 @@ struct file_service {
 	char *weight;
 	struct file_endpoint endpoint;
 	struct file_identity identity;
+	struct file_identity *listener;
 	char *when_down;
 };
 

@@ -185,7 +185,7 @@ static const char full[] =
 	"services:\n"
 	"- { name: low, weight: 1, endpoint: { tcp: 9001, udp: 9003 }, identity: { user: 990 } }\n"
 	"- { name: high, weight: 2, endpoint: { tcp: 9002 }, identity: { cgroup: /a/b },\n"
-	"    when_down: pass }\n"
+	"    listener: { user: 0 }, when_down: pass }\n"
 	"filters:\n"
 	"- { name: one, service: low, action: redirect, context: abc }\n"
 	"- { name: two, service: high, weight: 3, action: block }\n"
@@ -231,6 +231,14 @@ static void the_image_has_all_that_the_policy_says(void **state)
 
 	service = policy_service(&image, header, 0);
 	assert_string_equal(service->name, "high");
+	cell = cell_of(&image, "/a/b");
+	assert_int_equal(service->cgroup, cell->key);
+	assert_false(service->has_user);
+	service = policy_service(&image, header, 1);
+	assert_int_equal(service->cgroup, 0);
+	assert_true(service->has_user);
+	assert_int_equal(service->user, 990);
+	service = policy_service(&image, header, 0);
 	assert_int_equal(service->id, policy_service_id("high"));
 	assert_int_equal(service->weight, 2);
 	assert_int_equal(service->tcp_port, htons(9002));
@@ -331,6 +339,12 @@ static void what_cannot_be_compiled_is_said(void **state)
 		-ENOENT,
 		"policy.yaml:3: service \"a\": cgroup \"/nowhere\" does not exist (start what makes "
 		"it first, or mend the path)");
+	fails_with(
+		"version: 1\nservices:\n- name: a\n  weight: 1\n  endpoint: { tcp: 1 }\n"
+		"  identity: { user: 1 }\n  listener: { cgroup: /nowhere }\n",
+		-ENOENT,
+		"policy.yaml:3: listener of service \"a\": cgroup \"/nowhere\" does not exist (start "
+		"what makes it first, or mend the path)");
 	fails_with(SERVICE "filters:\n- { name: b, service: a, action: redirect, context: bad }\n",
 		   -ENOSPC, "no room for it");
 	fails_with(

@@ -430,6 +430,17 @@ static void refuses_wrong_values(void **state)
 		"  identity: { user: 1 }\n  when_down: blok\n",
 		"policy.yaml:7: when_down \"blok\" is not one of: block, pass (did you mean "
 		"\"block\"?)");
+	refuses("version: 1\nservices:\n- name: a\n  weight: 1\n  endpoint: { tcp: 1 }\n"
+		"  identity: { user: 1 }\n  listener: {}\n",
+		"policy.yaml:7: the listener of service \"a\" is nobody's (name the user or the "
+		"cgroup that makes it, or leave \"listener\" out if it is the service itself)");
+	refuses("version: 1\nservices:\n- name: a\n  weight: 1\n  endpoint: { tcp: 1 }\n"
+		"  identity: { user: 1 }\n  listener: { user: rooot }\n",
+		"policy.yaml:7: user \"rooot\" is not a user of this host (did you mean \"root\"?)");
+	refuses("version: 1\nservices:\n- name: a\n  weight: 1\n  endpoint: { tcp: 1 }\n"
+		"  identity: { user: 1 }\n  listener: { cgroup: / }\n",
+		"policy.yaml:7: cgroup \"/\" would make every process the maker of the listener of "
+		"service \"a\" (name the cgroup that makes it, or a user)");
 	refuses(DLP "- { name: a, service: dlp, action: drop }\n",
 		"policy.yaml:5: action \"drop\" is not one of: permit, block, redirect");
 }
@@ -506,7 +517,7 @@ static void refuses_parts_that_do_not_fit(void **state)
 	refuses("version: 1\nservices:\n- name: a\n  weight: 1\n  endpoint: { tcp: 1 }\n"
 		"  identity: { cgroup: / }\n",
 		"policy.yaml:6: cgroup \"/\" would make every process service \"a\" (name the cgroup "
-		"that it runs in)");
+		"that it runs in, or a user)");
 	refuses(DLP "- name: a\n  service: dpl\n  action: block\n",
 		"policy.yaml:6: service \"dpl\" is not defined (did you mean \"dlp\"?)");
 	refuses(DLP "- name: a\n  service: antivirus\n  action: block\n",

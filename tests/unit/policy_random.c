@@ -200,10 +200,17 @@ static void random_filter(struct policy *policy, struct filter *filter, size_t n
 		random_conditions(&filter->except, 3);
 }
 
+static void random_identity(struct service_identity *identity)
+{
+	identity->has_user = one_in(2);
+	identity->user = random_below(8);
+	if (!identity->has_user || one_in(2))
+		identity->cgroup = strdup(
+			random_cgroup[random_below(RANDOM_CGROUPS_NAMED - !identity->has_user)]);
+}
+
 static void random_service(struct service *service, size_t number)
 {
-	struct service_identity *identity = &service->identity;
-
 	*service = (struct service){
 		.tcp = 9000 + number,
 		.udp = 9000 + number,
@@ -214,11 +221,9 @@ static void random_service(struct service *service, size_t number)
 	};
 	if (asprintf(&service->name, "service-%zu", number) < 0)
 		abort();
-	identity->has_user = one_in(2);
-	identity->user = random_below(8);
-	if (!identity->has_user || one_in(2))
-		identity->cgroup = strdup(
-			random_cgroup[random_below(RANDOM_CGROUPS_NAMED - !identity->has_user)]);
+	random_identity(&service->identity);
+	if (one_in(3))
+		random_identity(&service->listener);
 }
 
 struct policy *random_policy(size_t services, size_t filters)
@@ -458,15 +463,22 @@ size_t reference_matches(const struct policy *policy, const struct connection *c
 	return matches;
 }
 
-bool reference_is_service(const struct policy *policy, const struct service *service, uint32_t user,
-			  const char *cgroup)
+static bool is_one(const struct service_identity *identity, uint32_t user, const char *cgroup)
 {
-	const struct service_identity *identity = &service->identity;
+	return (!identity->has_user || identity->user == user) &&
+	       (!identity->cgroup || cgroup_contains(identity->cgroup, cgroup));
+}
+
+bool reference_is_service(const struct policy *policy, const struct service *service, uint32_t user,
+			  const char *cgroup, bool maker)
+{
+	const struct service_identity *listener = &service->listener;
 	size_t i;
 
 	for (i = 0; i < policy->no_services; i++)
 		if (cgroup_contains(policy->no_service[i], cgroup))
 			return false;
-	return (!identity->has_user || identity->user == user) &&
-	       (!identity->cgroup || cgroup_contains(identity->cgroup, cgroup));
+	return is_one(&service->identity, user, cgroup) ||
+	       (maker && (listener->has_user || listener->cgroup) &&
+		is_one(listener, user, cgroup));
 }

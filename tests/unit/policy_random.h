@@ -56,8 +56,8 @@ struct prefix random_prefix(void);
 size_t reference_matches(const struct policy *policy, const struct connection *connection,
 			 const struct filter *match[]);
 
-/* Whether a process may be this service. */
+/* Whether a process may be this service, or (maker) the maker of its listener. */
 bool reference_is_service(const struct policy *policy, const struct service *service, uint32_t user,
-			  const char *cgroup);
+			  const char *cgroup, bool maker);
 
 #endif

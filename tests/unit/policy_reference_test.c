@@ -16,16 +16,16 @@
 static void compare_identity(const struct policy *policy, const struct policy_image *image,
 			     uint32_t user, const char *cgroup)
 {
+	static const __u64 nobody[POLICY_SERVICES_WORDS];
 	const struct policy_header *header = header_of(image);
 	const struct policy_cell *cell = cell_of(image, cgroup);
 	uint32_t by_cgroup = cell ? cell->value2 : header->cgroup_none_services, by_user;
-	uint64_t mask = 0;
+	const __u64 *users, *cgroups;
 	size_t i, slot;
 
 	by_user = policy_table_find(image, header->service_user, policy_value32(user), 32);
-	if (by_cgroup && by_user)
-		mask = *(const uint64_t *)policy_line(image, by_cgroup) &
-		       *(const uint64_t *)policy_line(image, by_user);
+	users = by_user ? policy_line(image, by_user) : nobody;
+	cgroups = by_cgroup ? policy_line(image, by_cgroup) : nobody;
 	for (i = 0; i < policy->services; i++) {
 		const struct service *service = &policy->service[i];
 		const struct policy_cell *id =
@@ -34,8 +34,10 @@ static void compare_identity(const struct policy *policy, const struct policy_im
 		assert_non_null(id);
 		slot = id->value;
 		assert_string_equal(policy_service(image, header, slot)->name, service->name);
-		assert_int_equal(mask >> slot & 1,
-				 reference_is_service(policy, service, user, cgroup));
+		for (int maker = 0; maker < 2; maker++)
+			assert_int_equal(policy_services(users, cgroups, maker) >> slot & 1,
+					 reference_is_service(policy, service, user, cgroup,
+							      maker));
 	}
 }
 
