@@ -5,6 +5,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <linux/filter.h>
+#include <stdbool.h>
 #include <string.h>
 #include <waybill/waybill.h>
 
@@ -153,18 +154,23 @@ int flow_tell(int fd)
 	return result;
 }
 
+/* Whether it is bound to every address. */
+static bool is_everywhere(const struct sockaddr_storage *bound)
+{
+	const struct sockaddr_in *four = (const void *)bound;
+	const struct sockaddr_in6 *six = (const void *)bound;
+
+	return bound->ss_family == AF_INET ? four->sin_addr.s_addr == htonl(INADDR_ANY) :
+					     IN6_IS_ADDR_UNSPECIFIED(&six->sin6_addr);
+}
+
 int flow_bound_filter(int fd)
 {
 	struct sockaddr_storage bound;
-	const struct sockaddr_in *four = (const void *)&bound;
-	const struct sockaddr_in6 *six = (const void *)&bound;
 	int result = bound_at(fd, &bound);
 
-	if (result || !four->sin_port)
+	if (result || !((struct sockaddr_in *)&bound)->sin_port || !is_everywhere(&bound))
 		return result;
-	if (bound.ss_family == AF_INET ? four->sin_addr.s_addr != htonl(INADDR_ANY) :
-					 !IN6_IS_ADDR_UNSPECIFIED(&six->sin6_addr))
-		return 0;
 	return filter_attach(fd);
 }
 
@@ -174,14 +180,15 @@ int waybill_bind_datagrams(int fd, uint16_t port)
 	struct sockaddr_in four = { .sin_family = AF_INET, .sin_port = htons(port) };
 	struct sockaddr_storage bound;
 	int result = bound_at(fd, &bound);
+	in_port_t at = result ? 0 : ((struct sockaddr_in *)&bound)->sin_port;
 
-	if (!result && ((struct sockaddr_in *)&bound)->sin_port)
+	if (!result && at && (at != htons(port) || !is_everywhere(&bound)))
 		result = -EINVAL;
 	if (!result)
 		result = filter_attach(fd);
 	if (!result)
 		result = flow_tell(fd);
-	if (result)
+	if (result || at)
 		return result;
 	if (bound.ss_family == AF_INET)
 		return bind(fd, (struct sockaddr *)&four, sizeof(four)) ? -errno : 0;

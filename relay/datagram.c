@@ -244,27 +244,33 @@ static void datagrams_ready(struct relay *relay, struct watch *watch, uint32_t e
 	}
 }
 
-/* Both families in one socket, or IPv4 alone where there is no IPv6. */
-static int listener_open(struct relay *relay, uint16_t port)
+int datagrams_adopt(struct relay *relay, int fd, uint16_t port)
 {
 	struct datagram_listener *listener =
 		&relay->datagram_listeners[relay->datagram_listener_count];
 	int error;
 
-	listener->watch.ready = datagrams_ready;
-	listener->fd = socket(AF_INET6, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	if (listener->fd < 0 && errno == EAFNOSUPPORT)
-		listener->fd = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	if (listener->fd < 0)
-		return -errno;
-	error = waybill_bind_datagrams(listener->fd, port);
+	*listener = (struct datagram_listener){ .watch.ready = datagrams_ready, .fd = fd };
+	error = waybill_bind_datagrams(fd, port);
 	if (!error)
-		error = relay_watch(relay, listener->fd, EPOLLIN, &listener->watch);
-	if (error)
-		close(listener->fd);
-	else
-		relay->datagram_listener_count++;
-	return error;
+		error = relay_watch(relay, fd, EPOLLIN, &listener->watch);
+	if (error) {
+		close(fd);
+		return error;
+	}
+	relay->datagram_listener_count++;
+	message("receiving datagrams on port %u", port);
+	return 0;
+}
+
+/* Both families in one socket, or IPv4 alone where there is no IPv6. */
+static int listener_open(struct relay *relay, uint16_t port)
+{
+	int fd = socket(AF_INET6, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+	if (fd < 0 && errno == EAFNOSUPPORT)
+		fd = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	return fd < 0 ? -errno : datagrams_adopt(relay, fd, port);
 }
 
 int datagrams_open(struct relay *relay)
@@ -290,7 +296,6 @@ int datagrams_open(struct relay *relay)
 					"the port of a service can be bound by that service alone");
 			return error;
 		}
-		message("receiving datagrams on port %u", ntohs(port));
 	}
 	return 0;
 }

@@ -109,31 +109,46 @@ void listeners_update(struct relay *relay)
 			relay->connection_count);
 }
 
-static int listener_open(struct relay *relay, struct listener *listener)
+int listener_adopt(struct relay *relay, int fd)
 {
-	struct address *address = &listener->address;
-	int one = 1, error;
+	struct listener *listener = &relay->listeners[relay->listener_count];
+	char text[ADDRESS_TEXT_SIZE];
+	int one = 1, error = 0;
 
-	listener->watch.ready = listener_ready;
-	listener->fd = socket(address->any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC,
-			      IPPROTO_TCP);
-	if (listener->fd < 0)
-		return -errno;
-	setsockopt(listener->fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
-	if (address->any.sa_family == AF_INET6)
-		setsockopt(listener->fd, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof(one));
+	*listener = (struct listener){ .watch.ready = listener_ready, .fd = fd };
+	listener->address.length = sizeof(listener->address.storage);
 	/* What accept() returns inherits these from the listener. */
-	setsockopt(listener->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
-	setsockopt(listener->fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof(one));
-	setsockopt(listener->fd, SOL_SOCKET, SO_OOBINLINE, &one, sizeof(one));
-	error = 0;
-	if (bind(listener->fd, &address->any, address->length) || listen(listener->fd, SOMAXCONN) ||
-	    getsockname(listener->fd, &address->any, &address->length))
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+	setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof(one));
+	setsockopt(fd, SOL_SOCKET, SO_OOBINLINE, &one, sizeof(one));
+	if (getsockname(fd, &listener->address.any, &listener->address.length))
 		error = -errno;
 	if (!error)
-		error = relay_watch(relay, listener->fd, EPOLLIN, &listener->watch);
-	if (error)
-		close(listener->fd);
+		error = relay_watch(relay, fd, EPOLLIN, &listener->watch);
+	if (error) {
+		close(fd);
+		return error;
+	}
+	relay->listener_count++;
+	message("listening on %s", address_format(&listener->address, text));
+	return 0;
+}
+
+static int listener_open(struct relay *relay, const struct address *address)
+{
+	int fd = socket(address->any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC,
+			IPPROTO_TCP);
+	int one = 1, error;
+
+	if (fd < 0)
+		return -errno;
+	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+	if (address->any.sa_family == AF_INET6)
+		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof(one));
+	if (!bind(fd, &address->any, address->length) && !listen(fd, SOMAXCONN))
+		return listener_adopt(relay, fd);
+	error = -errno;
+	close(fd);
 	return error;
 }
 
@@ -159,18 +174,19 @@ int listeners_open(struct relay *relay)
 {
 	const struct relay_options *options = relay->options;
 	char text[ADDRESS_TEXT_SIZE];
-	struct listener *listener;
+	struct address address;
 	size_t i;
 	int error;
 
 	relay->reserve_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	for (i = 0; i < options->listen_count; i++) {
-		listener = &relay->listeners[relay->listener_count];
-		listener->address = options->listen[i].address;
+		address = options->listen[i].address;
 		if (options->listen[i].paired)
-			address_set_port(&listener->address, address_port(&listener[-1].address));
-		error = listener_open(relay, listener);
-		address_format(&listener->address, text);
+			address_set_port(
+				&address,
+				address_port(&relay->listeners[relay->listener_count - 1].address));
+		error = listener_open(relay, &address);
+		address_format(&address, text);
 		if (options->listen[i].paired &&
 		    (error == -EAFNOSUPPORT || error == -EADDRNOTAVAIL)) {
 			message("not listening on %s: %s; redirected IPv6 connections need it",
@@ -181,8 +197,6 @@ int listeners_open(struct relay *relay)
 			message("cannot listen on %s: %s; %s", text, strerror(-error), mend(error));
 			return error;
 		}
-		relay->listener_count++;
-		message("listening on %s", text);
 	}
 	relay->accepting = true;
 	return 0;

@@ -169,7 +169,9 @@ int relay_open(struct relay *relay, const struct relay_options *options)
 	relay->log_writable.ready = log_ready;
 	/* A plain file is always writable, and epoll refuses it. */
 	relay_watch(relay, relay->log.fd, EPOLLOUT | EPOLLET, &relay->log_writable);
-	error = listeners_open(relay);
+	error = handed_open(relay);
+	if (!error)
+		error = listeners_open(relay);
 	return error ? error : datagrams_open(relay);
 }
 

@@ -40,7 +40,8 @@ enum option_key {
 static const struct argp_option options[] = {
 	{ "listen", 'l', "ADDRESS:PORT", 0,
 	  "Accept connections here. :PORT alone means loopback only: 127.0.0.1 and [::1]. May be "
-	  "given more than once",
+	  "given more than once, or left out if sockets are handed over (LISTEN_FDS, as by systemd "
+	  "and by waybill exec --listen)",
 	  1 },
 	{ "datagrams", OPTION_DATAGRAMS, 0, 0,
 	  "Receive redirected datagrams (UDP) too, at the same ports. They arrive at addresses of "
@@ -81,6 +82,7 @@ static const char documentation[] =
 	"  waybill-relay --listen :9001 --service audit\n"
 	"  sudo waybill run --through :9001 -- curl https://example.org/\n"
 	"  waybill-relay --listen :9001 --datagrams\n"
+	"  waybill exec --service audit --listen -- waybill-relay --service audit\n"
 	"  waybill-relay --listen 127.0.0.1:9001 --log relay.json --idle-timeout 600\n"
 	"  waybill-relay --listen 127.0.0.1:9001 --allow-direct 127.0.0.1:80\n\n"
 	"EXIT STATUS:\n"
@@ -139,8 +141,11 @@ static void check_options(struct argp_state *state, const struct relay_options *
 {
 	size_t i;
 
-	if (!relay_options->listen_count)
+	if (!relay_options->listen_count && !relay_options->handed)
 		argp_error(state, "nowhere to listen; give --listen :9001");
+	if (relay_options->listen_count + relay_options->handed > RELAY_LISTENERS_MAX)
+		argp_error(state, "--listen: more than %d with the %zu that were handed over",
+			   RELAY_LISTENERS_MAX, relay_options->handed);
 	for (i = 0; i < relay_options->listen_count; i++)
 		if (address_equal(&relay_options->direct, &relay_options->listen[i].address))
 			argp_error(state,
@@ -236,6 +241,7 @@ int main(int argc, char **argv)
 	/* Nobody reading what the relay writes is no reason to end. */
 	signal(SIGPIPE, SIG_IGN);
 	argp_err_exit_status = EXIT_USAGE;
+	relay_options.handed = handed_count();
 	error = argp_parse(&argp, argc, argv, 0, NULL, &relay_options);
 	if (error) {
 		message("cannot read the options: %s", strerror(error));

@@ -2,7 +2,8 @@
 /*
  * waybill-relay, the reference redirect service: a proxy of one thread around one epoll.
  *
- * main.c reads the options, loop.c turns the wheel, listen.c accepts, connection.c opens and ends
+ * main.c reads the options, loop.c turns the wheel, listen.c accepts, handed.c
+ * takes sockets that others made, connection.c opens and ends
  * a connection, pump.c moves its bytes, datagram.c does all of that for datagrams, origin.c asks Waybill about it, sniff.c reads names in
  * passing, log.c writes a line about it. Everything epoll reports is edge-triggered but listeners:
  * readiness is remembered in flags, so a full buffer costs no system call to stop and resume.
@@ -43,6 +44,7 @@ struct listen_request {
 struct relay_options {
 	struct listen_request listen[RELAY_LISTENERS_MAX];
 	size_t listen_count;
+	size_t handed;         /* sockets handed over by who started the relay */
 	struct address direct; /* where connections go that nobody redirected; length 0: nowhere */
 	const char *service, *log_path;
 	unsigned int connect_timeout, idle_timeout, drain_timeout; /* seconds; 0: never, at once */
@@ -169,9 +171,15 @@ int relay_watch(struct relay *relay, int fd, uint32_t events, struct watch *watc
 
 /* listen.c */
 int listeners_open(struct relay *relay);
+/* Accepts on a socket that listens; closes it if it cannot. */
+int listener_adopt(struct relay *relay, int fd);
 void listeners_update(struct relay *relay);
 void listeners_accept_all(struct relay *relay);
 void listeners_close(struct relay *relay);
+
+/* handed.c: how many sockets were handed over, once; and accepts or receives on them. */
+size_t handed_count(void);
+int handed_open(struct relay *relay);
 
 /* connection.c: takes the accepted socket over, whatever comes of it. */
 void connection_open(struct relay *relay, int fd, const struct address *peer);
@@ -185,6 +193,8 @@ void connection_turn(struct relay *relay, struct connection *connection);
  * when another has its number, and with the relay.
  */
 int datagrams_open(struct relay *relay);
+/* Receives on a socket of this port, bound or not; closes it if it cannot. */
+int datagrams_adopt(struct relay *relay, int fd, uint16_t port);
 void datagrams_expire(struct relay *relay);
 int64_t datagrams_deadline(const struct relay *relay); /* of the next to expire, -1: none */
 void datagrams_free_ended(struct relay *relay);

@@ -135,9 +135,10 @@ int waybill_connect_onward(int accepted, int flags);
  * Makes a datagram socket that is not bound yet, AF_INET or AF_INET6, the one on which a service
  * receives: bound to the port on every address, so that it gets every flow's; deaf to what comes
  * from other hosts; and told the address of every datagram. An AF_INET6 socket receives both
- * families unless IPV6_V6ONLY is set on it. The port is in host byte order.
+ * families unless IPV6_V6ONLY is set on it. The port is in host byte order. One that was handed
+ * over bound to that port on every address is made ready as well.
  *
- * -EINVAL      not a datagram socket, or bound already
+ * -EINVAL      not a datagram socket, or bound elsewhere
  * -EACCES      another service's port, or one below 1,024 without the privilege
  * -EADDRINUSE  and others, as from bind(2)
  */

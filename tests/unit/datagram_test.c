@@ -105,6 +105,18 @@ static void bind_says_why_not(void **state)
 	assert_int_equal(bind(fd, (void *)&any, sizeof(any)), 0);
 	assert_int_equal(waybill_bind_datagrams(fd, PORT), -EINVAL);
 	close(fd);
+	any.sin_port = htons(PORT);
+	any.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	fd = socket(AF_INET, SOCK_DGRAM, 0);
+	assert_int_equal(bind(fd, (void *)&any, sizeof(any)), 0);
+	assert_int_equal(waybill_bind_datagrams(fd, PORT), -EINVAL);
+	close(fd);
+	/* Handed over by somebody who has bound it as is needed. */
+	any.sin_addr.s_addr = htonl(INADDR_ANY);
+	fd = socket(AF_INET, SOCK_DGRAM, 0);
+	assert_int_equal(bind(fd, (void *)&any, sizeof(any)), 0);
+	assert_int_equal(waybill_bind_datagrams(fd, PORT), 0);
+	close(fd);
 	fd = receiver(AF_INET);
 	pair[0] = socket(AF_INET, SOCK_DGRAM, 0);
 	assert_int_equal(waybill_bind_datagrams(pair[0], PORT), -EADDRINUSE);
