@@ -11,7 +11,7 @@
 
 #include "../platform/platform.h"
 
-/* Codes with which every subcommand ends, but `run`, whose end is that of its command. */
+/* Codes with which every subcommand ends, but `run` and `exec`, whose end is that of their command. */
 enum {
 	EXIT_OK = 0,
 	EXIT_FAILED = 1,
@@ -31,6 +31,7 @@ enum {
 int command_apply(int argc, char **argv);
 int command_doctor(int argc, char **argv);
 int command_down(int argc, char **argv);
+int command_exec(int argc, char **argv);
 int command_flows(int argc, char **argv);
 int command_graph(int argc, char **argv);
 int command_metrics(int argc, char **argv);

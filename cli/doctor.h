@@ -35,7 +35,5 @@ void doctor_processes(struct doctor *doctor); /* doctor_processes.c: those below
 
 /* doctor_processes.c: the process that holds a socket, or 0. */
 unsigned int process_of_socket(unsigned long inode);
-/* The path of its cgroup below the mount. 0 or -errno. */
-int process_cgroup(unsigned int pid, char *path, size_t size);
 
 #endif

@@ -56,28 +56,6 @@ unsigned int process_of_socket(unsigned long inode)
 	return inode ? find_process(holds_socket, &inode) : 0;
 }
 
-int process_cgroup(unsigned int pid, char *path, size_t size)
-{
-	char name[64], *line = NULL;
-	int error = -ENOENT;
-	size_t room = 0;
-	FILE *file;
-
-	snprintf(name, sizeof(name), "/proc/%u/cgroup", pid);
-	file = fopen(name, "re");
-	while (file && error && getline(&line, &room, file) > 0) {
-		if (strncmp(line, "0::", 3))
-			continue;
-		line[strcspn(line, "\n")] = '\0';
-		snprintf(path, size, "%s", line + 3);
-		error = 0;
-	}
-	free(line);
-	if (file)
-		fclose(file);
-	return error;
-}
-
 struct narrow {
 	const char *cgroup;
 	char text[128];
@@ -100,7 +78,8 @@ static bool is_narrow(unsigned int pid, void *data)
 		ident[EI_CLASS] = ELFCLASSNONE;
 	close(file);
 	if (memcmp(ident, ELFMAG, SELFMAG) || ident[EI_CLASS] != ELFCLASS32 ||
-	    process_cgroup(pid, cgroup, sizeof(cgroup)) || !cgroup_is_below(cgroup, narrow->cgroup))
+	    cgroup_of_process(pid, cgroup, sizeof(cgroup)) ||
+	    !cgroup_is_below(cgroup, narrow->cgroup))
 		return false;
 	if (narrow->count++ < SHOWN) {
 		size_t used = strlen(narrow->text);

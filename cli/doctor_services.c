@@ -87,7 +87,7 @@ static void examine_owner(struct doctor *doctor, size_t slot, const char *thing,
 	unsigned int pid = process_of_socket(listener->inode);
 	char cgroup[1024];
 
-	if (!pid || process_cgroup(pid, cgroup, sizeof(cgroup))) {
+	if (!pid || cgroup_of_process(pid, cgroup, sizeof(cgroup))) {
 		doctor_find(doctor, SEVERITY_NOTE, thing, NULL,
 			    "somebody listens, but his process cannot be found from here");
 		return;

@@ -19,6 +19,7 @@ static const struct subcommand subcommands[] = {
 	{ "up", command_up, "Attach Waybill to this host, or to a cgroup" },
 	{ "down", command_down, "Detach it and leave nothing behind" },
 	{ "apply", command_apply, "Put a policy file in force" },
+	{ "exec", command_exec, "Start a service in its identity, with listeners of its own" },
 	{ "status", command_status, "Show policy, services, listeners and counters" },
 	{ "flows", command_flows, "List live redirected connections with their chains" },
 	{ "graph", command_graph, "Draw applications, services and destinations as a picture" },
@@ -45,7 +46,7 @@ static void print_help(FILE *out)
 	      "  sudo waybill up && sudo waybill apply /etc/waybill/policy.yaml\n"
 	      "  sudo waybill status\n"
 	      "  sudo waybill down\n" EXIT_STATUS_HELP
-	      "`waybill run` ends with the code of its command.\n",
+	      "`waybill run` and `waybill exec` end with the code of their command.\n",
 	      out);
 }
 

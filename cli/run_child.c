@@ -5,7 +5,6 @@
  * command without us; what is sent to us alone is passed on.
  */
 #include <errno.h>
-#include <grp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -43,24 +42,14 @@ int run_signals_early(const struct run_signals *signals)
 	return 0;
 }
 
-static int become(const struct run_user *user)
+int run_command_exec(char **command)
 {
-	gid_t group = user->gid;
+	int error;
 
-	if (!user->change)
-		return 0;
-	if (user->name[0] ? initgroups(user->name, user->gid) : setgroups(1, &group))
-		return -errno;
-	if (setresgid(user->gid, user->gid, user->gid) ||
-	    setresuid(user->uid, user->uid, user->uid))
-		return -errno;
-	if (user->name[0]) {
-		setenv("USER", user->name, 1);
-		setenv("LOGNAME", user->name, 1);
-		setenv("HOME", user->home, 1);
-		setenv("SHELL", user->shell[0] ? user->shell : "/bin/sh", 1);
-	}
-	return 0;
+	execvp(command[0], command);
+	error = errno;
+	complain("%s: %s", command[0], error == ENOENT ? "no such command" : strerror(error));
+	return error == ENOENT ? EXIT_NOT_FOUND : EXIT_CANNOT_RUN;
 }
 
 static void __attribute__((noreturn))
@@ -73,17 +62,14 @@ child(char **command, const struct run_cgroup *cgroup, const struct run_user *us
 		complain("cannot enter %s: %s", cgroup->directory, strerror(-error));
 		_exit(EXIT_FAILED);
 	}
-	error = become(user);
+	error = run_user_become(user);
 	if (error) {
 		complain("cannot become user %s: %s (give another --user)",
 			 user->name[0] ? user->name : "of SUDO_UID", strerror(-error));
 		_exit(EXIT_FAILED);
 	}
 	sigprocmask(SIG_SETMASK, &signals->before, NULL);
-	execvp(command[0], command);
-	error = errno;
-	complain("%s: %s", command[0], error == ENOENT ? "no such command" : strerror(error));
-	_exit(error == ENOENT ? EXIT_NOT_FOUND : EXIT_CANNOT_RUN);
+	_exit(run_command_exec(command));
 }
 
 pid_t run_child_start(char **command, const struct run_cgroup *cgroup, const struct run_user *user,

@@ -23,6 +23,12 @@ struct run_user {
 /* By name or number; NULL: who called sudo, or nobody else. 0, or -EINVAL with message. */
 int run_user_find(struct run_user *user, const char *name, struct message *message);
 
+/* Takes its groups, its ids, and its environment. Returns 0 or a negative errno. */
+int run_user_become(const struct run_user *user);
+
+/* Becomes the command. Returns only if that fails, after a complaint: the exit code for it. */
+int run_command_exec(char **command);
+
 /* Signals that are to be passed on to the command, or to be left to it; and the mask before. */
 struct run_signals {
 	sigset_t waited, before;

@@ -4,6 +4,7 @@
  * get it just because Waybill does.
  */
 #include <errno.h>
+#include <grp.h>
 #include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -77,5 +78,25 @@ int run_user_find(struct run_user *user, const char *name, struct message *messa
 	fill(user, entry);
 	/* Root that stays root keeps its groups and its environment too. */
 	user->change = entry->pw_uid != geteuid();
+	return 0;
+}
+
+int run_user_become(const struct run_user *user)
+{
+	gid_t group = user->gid;
+
+	if (!user->change)
+		return 0;
+	if (user->name[0] ? initgroups(user->name, user->gid) : setgroups(1, &group))
+		return -errno;
+	if (setresgid(user->gid, user->gid, user->gid) ||
+	    setresuid(user->uid, user->uid, user->uid))
+		return -errno;
+	if (user->name[0]) {
+		setenv("USER", user->name, 1);
+		setenv("LOGNAME", user->name, 1);
+		setenv("HOME", user->home, 1);
+		setenv("SHELL", user->shell[0] ? user->shell : "/bin/sh", 1);
+	}
 	return 0;
 }

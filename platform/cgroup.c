@@ -133,3 +133,25 @@ bool cgroup_is_below(const char *path, const char *above)
 	return !strcmp(above, "/") ||
 	       (!strncmp(path, above, length) && (!path[length] || path[length] == '/'));
 }
+
+int cgroup_of_process(unsigned int pid, char *path, size_t size)
+{
+	char name[64], *line = NULL;
+	int error = -ENOENT;
+	size_t room = 0;
+	FILE *file;
+
+	snprintf(name, sizeof(name), "/proc/%u/cgroup", pid);
+	file = fopen(name, "re");
+	while (file && error && getline(&line, &room, file) > 0) {
+		if (strncmp(line, "0::", 3))
+			continue;
+		line[strcspn(line, "\n")] = '\0';
+		snprintf(path, size, "%s", line + 3);
+		error = 0;
+	}
+	free(line);
+	if (file)
+		fclose(file);
+	return error;
+}

@@ -27,6 +27,8 @@ int cgroup_mount(char *path, size_t size, struct message *message);
 int cgroup_id(const char *directory, uint64_t *id);
 /* The path of a cgroup below the mount ("/" for the root), from its id. -ENOENT if it is gone. */
 int cgroup_path(uint64_t id, char *path, size_t size);
+/* The path of a process's cgroup below the mount. 0 or -errno. */
+int cgroup_of_process(unsigned int pid, char *path, size_t size);
 /* Whether a path is a cgroup or below it. */
 bool cgroup_is_below(const char *path, const char *above);
 
