@@ -203,6 +203,18 @@ struct {
 	__type(value, __u32);
 } flow_answers SEC(".maps");
 
+/*
+ * A network namespace and a service that has bound its port there -> 1. Not that of control.netns,
+ * where every service is at home. Written by the bind hook. Full: the one that was asked for least
+ * is forgotten, and the port is free there until the service binds it again.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 4096);
+	__type(key, struct home_key);
+	__type(value, __u32);
+} homes SEC(".maps");
+
 /* enum counter -> how often, for each CPU. Written by all hooks. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);

@@ -8,7 +8,7 @@
 
 #include "../record/records.h"
 
-#define STATE_LAYOUT 3 /* of everything here: programs are upgraded in place only if it is equal */
+#define STATE_LAYOUT 4 /* of everything here: programs are upgraded in place only if it is equal */
 
 #define CGROUP_LEVEL_UNKNOWN (~0U) /* the mount's root is that of a cgroup namespace */
 
@@ -16,13 +16,20 @@
 struct control {
 	__u32 layout;
 	__u32 cgroup_level; /* of the cgroup below, under the root; or CGROUP_LEVEL_UNKNOWN */
-	__u64 netns;        /* cookie of the namespace in which services' ports are theirs alone */
+	__u64 netns;        /* cookie of the namespace in which all services' ports are guarded */
 	__u64 cgroup;       /* id of the cgroup that the instance is attached to */
 	__u64 datagrams6;   /* that namespace again, if WAYBILL_FLOW_PREFIX6 is local in it */
 	__u64 sources6;     /* that namespace again, if IPv6 sources are local in it */
 	__u32 source6;      /* the third word of theirs; host byte order */
 	__u32 reserved;
 	char cgroup_path[256]; /* of it, below the mount of cgroup2, for people */
+};
+
+/* A network namespace, by its cookie, in which a service has bound its port. */
+struct home_key {
+	__u64 netns;
+	__u32 service; /* id */
+	__u32 reserved;
 };
 
 #define KEYS 8

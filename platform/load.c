@@ -34,6 +34,7 @@ const char *const instance_maps[MAPS] = {
 	[MAP_FLOW_HISTORIES] = "flow_histories",
 	[MAP_FLOW_SHARES] = "flow_shares",
 	[MAP_FLOW_ANSWERS] = "flow_answers",
+	[MAP_HOMES] = "homes",
 	[MAP_COUNTERS] = "counters",
 	[MAP_SERVICE_COUNTERS] = "service_counters",
 	[MAP_WATCH] = "watch",

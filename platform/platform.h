@@ -104,7 +104,7 @@ void service_listeners(const struct policy_service *service, bool *alive4, bool 
  * tables.c: what can fill up. Of a share, used is that of the user (or of the users who share a
  * counter) who has most.
  */
-#define TABLES 8
+#define TABLES 9
 #define SHARES 2
 struct table_fill {
 	const char *name, *meaning;

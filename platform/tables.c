@@ -22,6 +22,7 @@ static const struct {
 	{ "flow_index", "destinations of sockets that have flows", MAP_FLOW_INDEX },
 	{ "flow_histories", "flows of datagrams that have earlier hops", MAP_FLOW_HISTORIES },
 	{ "flow_answers", "flows made for their services, to be asked for", MAP_FLOW_ANSWERS },
+	{ "homes", "network namespaces in which a service has bound its port", MAP_HOMES },
 	{ "service_counters", "services that are counted", MAP_SERVICE_COUNTERS },
 };
 

@@ -3,7 +3,8 @@
  * namespaces: a second network namespace with the same addresses and ports. Its clients are not
  * sent to the first one's services; somebody else's listener on the service's port there may
  * exist and gets nothing; when the service listens there as well, connections with equal
- * addresses in both get their own records; and a handshake under way in one leaves nothing to a
+ * addresses in both get their own records, and the port is the service's from then on, also while
+ * it is down; and a handshake under way in one leaves nothing to a
  * connection with the same addresses in the other.
  */
 #include "world.h"
@@ -26,6 +27,19 @@ static void other_network(void)
 	descriptor = socket(AF_INET, SOCK_DGRAM, 0);
 	EXPECT(!ioctl(descriptor, SIOCSIFFLAGS, &request));
 	close(descriptor);
+}
+
+/* Somebody else on the port of service a. */
+static int squat(void)
+{
+	struct sockaddr_in address = { .sin_family = AF_INET, .sin_port = htons(SERVICE_PORT(0)) };
+	int squatter = socket_of(V4, 0), error = 0, one = 1;
+
+	setsockopt(squatter, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+	inet_pton(AF_INET, "127.0.0.1", &address.sin_addr);
+	if (bind(squatter, (void *)&address, sizeof(address)) || listen(squatter, 8))
+		error = -errno;
+	return error ? error : squatter;
 }
 
 /* A client with a port of its own choice, so that both namespaces have the same addresses. */
@@ -96,7 +110,6 @@ static void list(void)
 
 int main(void)
 {
-	struct sockaddr_in address = { .sin_family = AF_INET, .sin_port = htons(SERVICE_PORT(0)) };
 	int first, squatter, status;
 	pid_t child;
 
@@ -121,10 +134,8 @@ int main(void)
 		EXPECT(dial(8082) == -ECONNREFUSED);
 		EXPECT(counter(&world, COUNT_DOWN_BLOCKED) == 1);
 		/* The port is free here, and worth nothing to whoever takes it. */
-		squatter = socket_of(V4, 0);
-		inet_pton(AF_INET, "127.0.0.1", &address.sin_addr);
-		EXPECT(!bind(squatter, (void *)&address, sizeof(address)), "%s", strerror(errno));
-		EXPECT(!listen(squatter, 8));
+		squatter = squat();
+		EXPECT(squatter >= 0, "%s", strerror(-squatter));
 		EXPECT(dial(8082) == -ECONNREFUSED);
 		close(squatter);
 		/* The service, here too. */
@@ -135,8 +146,14 @@ int main(void)
 		list();
 		world_service(&world, 1, SERVICE_RECORDS);
 		dial_directly();
-		kill(world.service[0], SIGKILL);
 		kill(world.service[1], SIGKILL);
+		/* A service has been at home here: the port is its own, whoever else was first. */
+		world_service_end(&world, 0);
+		EXPECT(squat() == -EACCES);
+		EXPECT(counter(&world, COUNT_BIND_REFUSED) == 1);
+		other_network();
+		squatter = squat();
+		EXPECT(squatter >= 0, "%s", strerror(-squatter));
 		_exit(0);
 	}
 	EXPECT(waitpid(child, &status, 0) == child && !status, "the other namespace");
