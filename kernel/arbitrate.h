@@ -24,14 +24,42 @@ static __always_inline int refuse(int error, __u32 counter, __u32 decision,
 	return REFUSE;
 }
 
-/* Records that were set are for one connection, and what the connect hook presumed is its own. */
-static __always_inline struct history *history_unused(struct history *history)
+/*
+ * Whether whoever connects is the service that records were issued to: a socket that bears them may
+ * have been passed on, or inherited. A service that has left the policy is nobody any more.
+ */
+static __attribute__((noinline)) int records_are_own(const void *image,
+						     const struct policy_header *header,
+						     const __u32 *services, __u32 hop_count)
 {
-	if (history && (history->used || history->presumed)) {
+	const struct policy_cell *cell;
+
+	if (!header || !services || !hop_count || hop_count > WAYBILL_HOPS_MAX)
+		return 0;
+	cell = policy_hash_find(image, &header->ids, services[hop_count - 1]);
+	if (!cell || services_of_current(image, header, 0) >> (cell->value & 63) & 1)
+		return 1;
+	count(COUNT_RECORDS_FOREIGN);
+	return 0;
+}
+
+/*
+ * The records that a socket bears for its next connection. They are for one; what the connect hook
+ * presumed is its own; and they are for their service alone.
+ */
+static __always_inline struct history *
+history_unused(const void *image, const struct policy_header *header, struct history *history)
+{
+	if (!history || !history->length)
+		return 0;
+	if (history->used || history->presumed ||
+	    !records_are_own(image, header, history->summary.services,
+			     history->summary.hop_count)) {
 		history->length = 0;
 		history->summary.hop_count = 0;
+		return 0;
 	}
-	return history && history->length ? history : 0;
+	return history;
 }
 
 /* The hop that this redirection adds. */

@@ -127,7 +127,7 @@ static __always_inline int connect_redirect(struct bpf_sock_addr *ctx, int v6)
 		socket_storage_delete(&accepts, sk);
 		socket_storage_delete(&histories, sk);
 	}
-	history = history_unused(socket_storage(&histories, sk, 0, 0));
+	history = history_unused(walk.image, walk.header, socket_storage(&histories, sk, 0, 0));
 	walk.onward = 0;
 	walk.match.port = 0;
 	if (history)

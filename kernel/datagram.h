@@ -154,16 +154,24 @@ static __always_inline int flow_decide(struct bpf_sock_addr *ctx, int v6, int co
 {
 	struct flow_history *given = 0;
 	__u32 number = request->number;
+	struct datagrams *own;
 	struct history *history;
 
 	if (number)
 		given = bpf_map_lookup_elem(&flow_histories, &number);
+	own = given ? datagrams_of(ctx->sk) : 0;
+	if (own && !records_are_own(request->walk.image, request->walk.header, given->services,
+				    given->hop_count)) {
+		flow_end(number, own->socket);
+		request->number = 0;
+		given = 0;
+	}
 	if (given) {
 		walk_onward_flow(&request->walk, &request->place, given);
 		request->given = 1;
 	} else {
-		history =
-			ctx->sk ? history_unused(bpf_sk_storage_get(&histories, ctx->sk, 0, 0)) : 0;
+		history = ctx->sk ? bpf_sk_storage_get(&histories, ctx->sk, 0, 0) : 0;
+		history = history_unused(request->walk.image, request->walk.header, history);
 		if (history) {
 			walk_onward(&request->walk, &request->place, history);
 			request->history = 1;

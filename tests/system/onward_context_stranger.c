@@ -7,7 +7,6 @@
 #include "records_tools.h"
 
 #include <sys/mman.h>
-#include <sys/wait.h>
 
 struct view {
 	int info_error;
@@ -30,65 +29,16 @@ static void look(int descriptor, struct view *view)
 	view->size_error = query(descriptor, WAYBILL_REDIRECT_CONTEXT, NULL, &size);
 }
 
-static struct msghdr *message_of(struct iovec *part, char *control, size_t size)
+static int look_at(int descriptor, void *view)
 {
-	static struct msghdr message;
-
-	message = (struct msghdr){
-		.msg_iov = part, .msg_iovlen = 1, .msg_control = control, .msg_controllen = size
-	};
-	return &message;
-}
-
-static void send_descriptor(int channel, int descriptor)
-{
-	char control[CMSG_SPACE(sizeof(int))] = {}, byte = 0;
-	struct iovec part = { .iov_base = &byte, .iov_len = 1 };
-	struct msghdr *message = message_of(&part, control, sizeof(control));
-	struct cmsghdr *header = CMSG_FIRSTHDR(message);
-
-	header->cmsg_level = SOL_SOCKET;
-	header->cmsg_type = SCM_RIGHTS;
-	header->cmsg_len = CMSG_LEN(sizeof(int));
-	memcpy(CMSG_DATA(header), &descriptor, sizeof(int));
-	EXPECT(sendmsg(channel, message, 0) == 1);
-}
-
-static int receive_descriptor(int channel)
-{
-	char control[CMSG_SPACE(sizeof(int))], byte;
-	struct iovec part = { .iov_base = &byte, .iov_len = 1 };
-	struct msghdr *message = message_of(&part, control, sizeof(control));
-	int descriptor;
-
-	EXPECT(recvmsg(channel, message, MSG_CMSG_CLOEXEC) == 1 && CMSG_FIRSTHDR(message));
-	memcpy(&descriptor, CMSG_DATA(CMSG_FIRSTHDR(message)), sizeof(int));
-	return descriptor;
+	look(descriptor, view);
+	return 0;
 }
 
 /* What the application sees in a process of its own. */
 static void look_as_stranger(struct world *world, int descriptor, bool handed, struct view *view)
 {
-	int channel[2], status;
-	pid_t child;
-
-	EXPECT(!socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, channel));
-	child = fork();
-	EXPECT(child >= 0);
-	if (!child) {
-		as_application(world);
-		if (handed) {
-			close(descriptor);
-			descriptor = receive_descriptor(channel[1]);
-		}
-		look(descriptor, view);
-		_exit(0);
-	}
-	if (handed)
-		send_descriptor(channel[0], descriptor);
-	EXPECT(waitpid(child, &status, 0) == child && status == 0);
-	close(channel[0]);
-	close(channel[1]);
+	EXPECT(!as_stranger(world, descriptor, handed, look_at, view));
 }
 
 static void expect_nothing(struct world *world, int descriptor, struct view *view)

@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sys/wait.h>
 
 static void become(struct world *world, const char *leaf, uid_t user)
 {
@@ -173,6 +174,67 @@ void redirect_chain(struct world *world, int services, const int *listener, enum
 		as_service(world, i);
 		leg[i].accepted = accept_from(listener[i]);
 	}
+}
+
+static struct msghdr *message_of(struct iovec *part, char *control, size_t size)
+{
+	static struct msghdr message;
+
+	message = (struct msghdr){
+		.msg_iov = part, .msg_iovlen = 1, .msg_control = control, .msg_controllen = size
+	};
+	return &message;
+}
+
+static void send_descriptor(int channel, int descriptor)
+{
+	char control[CMSG_SPACE(sizeof(int))] = {}, byte = 0;
+	struct iovec part = { .iov_base = &byte, .iov_len = 1 };
+	struct msghdr *message = message_of(&part, control, sizeof(control));
+	struct cmsghdr *header = CMSG_FIRSTHDR(message);
+
+	header->cmsg_level = SOL_SOCKET;
+	header->cmsg_type = SCM_RIGHTS;
+	header->cmsg_len = CMSG_LEN(sizeof(int));
+	memcpy(CMSG_DATA(header), &descriptor, sizeof(int));
+	EXPECT(sendmsg(channel, message, 0) == 1);
+}
+
+static int receive_descriptor(int channel)
+{
+	char control[CMSG_SPACE(sizeof(int))], byte;
+	struct iovec part = { .iov_base = &byte, .iov_len = 1 };
+	struct msghdr *message = message_of(&part, control, sizeof(control));
+	int descriptor;
+
+	EXPECT(recvmsg(channel, message, MSG_CMSG_CLOEXEC) == 1 && CMSG_FIRSTHDR(message));
+	memcpy(&descriptor, CMSG_DATA(CMSG_FIRSTHDR(message)), sizeof(int));
+	return descriptor;
+}
+
+int as_stranger(struct world *world, int descriptor, bool handed,
+		int (*function)(int descriptor, void *data), void *data)
+{
+	int channel[2], status;
+	pid_t child;
+
+	EXPECT(!socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, channel));
+	child = fork();
+	EXPECT(child >= 0);
+	if (!child) {
+		as_application(world);
+		if (handed) {
+			close(descriptor);
+			descriptor = receive_descriptor(channel[1]);
+		}
+		_exit(function(descriptor, data));
+	}
+	if (handed)
+		send_descriptor(channel[0], descriptor);
+	EXPECT(waitpid(child, &status, 0) == child && WIFEXITED(status));
+	close(channel[0]);
+	close(channel[1]);
+	return WEXITSTATUS(status);
 }
 
 int query(int descriptor, int option, void *buffer, socklen_t *size)

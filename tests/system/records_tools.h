@@ -16,6 +16,13 @@ void as_root(struct world *world);
 void as_application(struct world *world);
 void as_service(struct world *world, int i);
 
+/*
+ * Runs a function in a process of the application that has a descriptor: one that was handed to it
+ * (SCM_RIGHTS), or that it has inherited. Returns what it returned, 0 to 255.
+ */
+int as_stranger(struct world *world, int descriptor, bool handed,
+		int (*function)(int descriptor, void *data), void *data);
+
 /* services as world_policy() has them, with limits ("hops: 1", "records_expire: 2s"). */
 void policy_limited(struct world *world, int services, const char *limits);
 /* A counter, whoever the test is at the moment. */
