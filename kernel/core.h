@@ -137,8 +137,14 @@ struct socket {
 	struct sock *sk;
 };
 
+struct sock_reuseport {
+	__u16 num_socks;
+	struct sock *socks[0];
+};
+
 struct sock {
 	struct sock_common __sk_common;
+	struct sock_reuseport *sk_reuseport_cb;
 	struct socket *sk_socket;
 	kuid_t sk_uid;
 	struct sock_cgroup_data sk_cgrp_data;

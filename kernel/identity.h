@@ -221,6 +221,48 @@ static __always_inline __u64 services_of_udp(const void *image, const struct pol
 	return services_of_owner(image, header, &owner);
 }
 
+/* A walk along the sockets that share a port (SO_REUSEPORT). */
+struct group_walk {
+	struct sock_reuseport *group;
+	struct cgroup *cgroup; /* in which all of them have to be */
+	__u32 strangers;
+};
+
+static long group_walk_one(__u32 i, struct group_walk *walk)
+{
+	struct sock_reuseport *group = walk->group;
+	struct sock *sk = 0;
+
+	if (i >= BPF_CORE_READ(group, num_socks))
+		return 1;
+	bpf_core_read(&sk, sizeof(sk), &group->socks[i]);
+	walk->strangers = !sk || BPF_CORE_READ(sk, sk_cgrp_data.cgroup) != walk->cgroup;
+	return walk->strangers;
+}
+
+/*
+ * Whether a listener shares its port with sockets of another cgroup, to which the kernel would give
+ * some of its connections. They are of one user: it lets no others share. Not inlined, for the sake of
+ * the stack.
+ */
+static __attribute__((noinline)) int is_shared_with_strangers(struct bpf_sock *listener)
+{
+	struct sock_reuseport *group;
+	struct group_walk walk = {};
+	struct sock *sk;
+
+	if (!listener)
+		return 0;
+	sk = sock_read_only(listener);
+	group = BPF_CORE_READ(sk, sk_reuseport_cb);
+	if (!group)
+		return 0;
+	walk.group = group;
+	walk.cgroup = BPF_CORE_READ(sk, sk_cgrp_data.cgroup);
+	bpf_loop(BPF_CORE_READ(group, num_socks), group_walk_one, &walk, 0);
+	return walk.strangers;
+}
+
 /* The listener at an address, or NULL; to be released. Not inlined, for the sake of the stack. */
 static __attribute__((noinline)) struct bpf_sock *
 listener_find(struct bpf_sock_addr *ctx, const struct waybill_address *endpoint)
@@ -268,6 +310,8 @@ static __attribute__((noinline)) __u64 services_of_listener(struct bpf_sock_addr
 	else if (listener->state == BPF_TCP_LISTEN)
 		owner_of_tcp(listener, &owner);
 	services = services_of_owner(image, header, &owner);
+	if (services && is_shared_with_strangers(listener))
+		services = 0;
 	bpf_sk_release(listener);
 	return services;
 }
