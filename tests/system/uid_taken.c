@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
  * uid_taken user|cgroup|both: an application in a container takes the user id of a service, in the
- * namespace of users of the host, in one of its own, and in one that was given the service's id; and
+ * user namespace of the host, in one of its own, and in one that was given the service's id; and
  * connects, binds the service's port, and sets its records. Where the service is told by user alone
- * it passes as the service, unless its namespace hides that it is somebody else; where it is told by
- * cgroup, or by both, it gains nothing.
+ * it passes as the service, but not by a namespace of its own, in which the id stands for another;
+ * where it is told by cgroup, or by both, it gains nothing.
  */
 #include "records_tools.h"
 
@@ -97,7 +97,7 @@ static void attempt_bind(void)
 	attempt->bind = bind_port();
 }
 
-/* Waits until the process has a namespace of users of its own, and gives it a range of ids. */
+/* Waits until the process has a user namespace of its own, and gives it a range of ids. */
 static void give_range(pid_t process, int go)
 {
 	char path[64], own[64] = "", link[64] = "";
