@@ -14,6 +14,7 @@
 #include "flow_reset.h"
 #include "json.h"
 #include "ports.h"
+#include "progress.h"
 
 #define STANDARD_INPUT_MAX (256UL << 20)
 
@@ -236,7 +237,7 @@ int command_apply(int argc, char **argv)
 	struct apply apply = { 0 };
 	struct apply_result result;
 	struct policy *policy;
-	int status = EXIT_OK;
+	int status = EXIT_OK, error;
 
 	command_parse(&argp, argc, argv, &apply);
 	if (!apply.check && require_root())
@@ -245,13 +246,18 @@ int command_apply(int argc, char **argv)
 		status = open_instance(&apply.common, &instance);
 	if (status)
 		return status;
+	if (!apply.common.json)
+		progress_begin();
 	if (load(&apply, &policy, &message)) {
+		progress_end();
 		instance_close(instance);
 		return complain("%s", message.text);
 	}
+	error = apply.check ? check(&apply, policy, &result, &message) :
+			      instance_apply(instance, policy, &result, &message);
+	progress_end();
 	warn_of_ports(policy);
-	if (apply.check ? check(&apply, policy, &result, &message) :
-			  instance_apply(instance, policy, &result, &message))
+	if (error)
 		status = complain("%s", message.text);
 	else
 		status = finish(&apply, instance, &result, &message);

@@ -5,6 +5,7 @@
  * it needed is taken away only after that.
  */
 #include "instance.h"
+#include "progress.h"
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
@@ -148,7 +149,9 @@ static int image_fill(int map, const struct policy_image *image)
 	size_t line;
 	int error = 0;
 
+	progress_phase("loading", 1);
 	for (line = 0; !error && line < image->lines; line += count) {
+		progress_at(line, image->lines);
 		count = image->lines - line < FILL_LINES ? image->lines - line : FILL_LINES;
 		for (i = 0; i < count; i++)
 			keys[i] = line + i;

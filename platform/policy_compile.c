@@ -18,6 +18,7 @@
 #include "policy_message.h"
 #include "policy_number.h"
 #include "policy_table.h"
+#include "progress.h"
 
 static int too_large(const struct compilation *compilation)
 {
@@ -396,10 +397,13 @@ static int compile_tables(struct compilation *compilation, struct policy_header 
 		error = add_filter(compilation, dimension, i);
 	for (i = 0; !error && i < compilation->policy->services; i++)
 		error = add_service(compilation, &dimension[SERVICE], i);
+	progress_phase("compiling IPv4 addresses", TABLE_STEPS);
 	if (!error)
 		error = table_build(&dimension[REMOTE].table[0], builder, &header->remote4);
+	progress_phase("compiling IPv6 addresses", TABLE_STEPS);
 	if (!error)
 		error = table_build(&dimension[REMOTE].table[1], builder, &header->remote6);
+	progress_phase("compiling the rest", TABLE_STEPS);
 	if (!error)
 		error = table_build(&dimension[PORT].table[0], builder, &header->remote_port);
 	if (!error)

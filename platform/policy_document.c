@@ -11,6 +11,9 @@
 
 #include "policy_document.h"
 #include "policy_message.h"
+#include "progress.h"
+
+#define PROGRESS_NODES 4096
 
 /* The containers that are open, innermost last. */
 struct open_nodes {
@@ -273,6 +276,7 @@ int document_parse(struct document *document, const char *name, const char *text
 	}
 	if (!yaml_parser_initialize(&parser))
 		return out_of_memory(message, document);
+	progress_phase("reading the policy", 1);
 	yaml_parser_set_input_string(&parser, (const unsigned char *)text, size);
 	while (!error && !end) {
 		yaml_event_t event;
@@ -282,6 +286,8 @@ int document_parse(struct document *document, const char *name, const char *text
 			break;
 		}
 		end = event.type == YAML_STREAM_END_EVENT;
+		if (document->nodes % PROGRESS_NODES == 0)
+			progress_at(event.end_mark.index, size);
 		error = take_event(document, &open, &event, message);
 		yaml_event_delete(&event);
 	}

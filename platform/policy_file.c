@@ -15,6 +15,7 @@
 #include "policy_prefixes.h"
 #include "policy_schema.h"
 #include "policy_value.h"
+#include "progress.h"
 
 #define SECOND 1000000000ULL
 
@@ -384,8 +385,11 @@ static int load_policy(struct load *load, const struct file_policy *file, struct
 	for (i = 0; !error && i < file->services; i++)
 		error = load_service(load, &file->service[i], i,
 				     &policy->service[policy->services++]);
-	for (i = 0; !error && i < file->filters; i++)
+	progress_phase("reading prefixes", file->filters);
+	for (i = 0; !error && i < file->filters; i++) {
+		progress_step(i);
 		error = load_filter(load, &file->filter[i], i, &policy->filter[policy->filters++]);
+	}
 	for (i = 0; !error && i < policy->filters; i++)
 		any_protocol(policy, &policy->filter[i]);
 	return error ? error : policy_check(policy, load->document, load->message);

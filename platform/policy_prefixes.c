@@ -9,9 +9,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "policy_message.h"
+#include "progress.h"
 
+#define PROGRESS_LINES 4096
 #define PREFIXES_MAX 4000000 /* several times what a policy can hold */
 
 struct list {
@@ -55,7 +58,7 @@ static bool has_more(const char *line)
 	return *at && *at != '\n' && *at != '#' && *at != ';';
 }
 
-static int read_lines(FILE *file, struct list *list, struct reason *reason)
+static int read_lines(FILE *file, size_t size, struct list *list, struct reason *reason)
 {
 	struct reason why;
 	struct prefix prefix;
@@ -68,6 +71,8 @@ static int read_lines(FILE *file, struct list *list, struct reason *reason)
 		bool more = has_more(line);
 
 		number++;
+		if (number % PROGRESS_LINES == 0)
+			progress_at(ftello(file), size);
 		text = prefix_of_line(line);
 		if (!*text)
 			continue;
@@ -96,6 +101,7 @@ static int read_lines(FILE *file, struct list *list, struct reason *reason)
 int prefixes_read(const char *path, struct prefix **prefix, size_t *count, struct reason *reason)
 {
 	struct list list = { *prefix, *count, *count };
+	struct stat status;
 	FILE *file;
 	int error;
 
@@ -109,7 +115,7 @@ int prefixes_read(const char *path, struct prefix **prefix, size_t *count, struc
 		snprintf(reason->text, sizeof(reason->text), "cannot be read: %s", strerror(errno));
 		return -EINVAL;
 	}
-	error = read_lines(file, &list, reason);
+	error = read_lines(file, fstat(fileno(file), &status) ? 0 : status.st_size, &list, reason);
 	fclose(file);
 	*prefix = list.prefix;
 	*count = list.count;

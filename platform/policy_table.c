@@ -9,8 +9,10 @@
 #include <string.h>
 
 #include "policy_table.h"
+#include "progress.h"
 
 #define VALUE_BITS 128
+#define PROGRESS_RUNS 4096
 
 _Static_assert(sizeof(struct tree_run) == sizeof(struct table_edge), "they take turns");
 
@@ -240,6 +242,8 @@ static int runs_make(const struct table *table, struct image_builder *builder, s
 	do {
 		for (; i < table->edges && table->edge[i].at == at; i++)
 			pass_edge(&table->edge[i], &sweep);
+		if (*runs % PROGRESS_RUNS == 0)
+			progress_at(i, table->edges);
 		run[*runs].from = at;
 		error = add_run(builder, &queue, &sweep, &run[(*runs)++]);
 		if (i < table->edges)
@@ -264,8 +268,10 @@ int table_build(struct table *table, struct image_builder *builder, uint32_t *ro
 	if (!other)
 		return -ENOMEM;
 	sort_edges(table, &other);
+	progress_step(TABLE_SORTED);
 	run = (struct tree_run *)other;
 	error = runs_make(table, builder, run, &runs);
+	progress_step(TABLE_SWEPT);
 	/* From here on the edges are only memory. */
 	if (!error)
 		error = tree_build(builder, run, runs, (struct tree_run *)table->edge, root);

@@ -33,6 +33,9 @@ struct table_range {
 int table_add(struct table *table, struct table_range *range, size_t ranges,
 	      struct table_range *except, size_t exceptions, int bits, unsigned int member);
 
+/* The steps of table_build(), for a phase of progress.h: it sorts, sweeps, and makes the tree. */
+enum { TABLE_BEGUN, TABLE_SORTED, TABLE_SWEPT, TABLE_STEPS };
+
 /* Builds the tree; *root is as in an entry. Returns 0, -ENOMEM or -E2BIG. */
 int table_build(struct table *table, struct image_builder *builder, uint32_t *root);
 void table_release(struct table *table);

@@ -5,6 +5,7 @@
  * on others of its depth, so many can be looked for in the image at the same time.
  */
 #include "policy_tree.h"
+#include "progress.h"
 
 #define VALUE_BITS 128
 
@@ -80,7 +81,7 @@ int tree_build(struct image_builder *builder, struct tree_run *run, size_t runs,
 		.other = other,
 		.runs = runs,
 	};
-	int depth = (VALUE_BITS - 1) / POLICY_STRIDE, error = 0;
+	int depth = (VALUE_BITS - 1) / POLICY_STRIDE, deepest = -1, error = 0;
 	table_value bits = 0, rest;
 	size_t i;
 
@@ -89,8 +90,12 @@ int tree_build(struct image_builder *builder, struct tree_run *run, size_t runs,
 	for (; !error && depth >= 0; depth--) {
 		rest = depth ? ((table_value)1 << (VALUE_BITS - POLICY_STRIDE * depth)) - 1 :
 			       ~(table_value)0;
-		if (bits & rest)
-			error = fold(&folding, depth, rest);
+		if (!(bits & rest))
+			continue;
+		if (deepest < depth)
+			deepest = depth;
+		progress_at(deepest - depth, deepest + 1);
+		error = fold(&folding, depth, rest);
 	}
 	*root = folding.run[0].entry;
 	return error;
