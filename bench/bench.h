@@ -28,6 +28,7 @@
 enum place_kind {
 	PLACE_PLAIN,               /* nothing */
 	PLACE_NFT,                 /* one REDIRECT rule, and so connection tracking */
+	PLACE_NFT_UNMATCHED,       /* a rule with a set for each of the filters that do not match */
 	PLACE_NO_POLICY,           /* an instance */
 	PLACE_REDIRECT,            /* an instance, and a policy that redirects to the listener */
 	PLACE_UNMATCHED,           /* an instance, and a policy with filters that do not match */
@@ -39,7 +40,7 @@ enum place_kind {
 
 struct place_recipe {
 	enum place_kind kind;
-	unsigned int filters, prefixes; /* of PLACE_UNMATCHED and PLACE_NEAR_MISS, in all */
+	unsigned int filters, prefixes; /* of ..._UNMATCHED and PLACE_NEAR_MISS, in all */
 };
 
 struct place {

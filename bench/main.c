@@ -26,9 +26,7 @@ enum {
 	NO_POLICY,
 	F1_P1,
 	F10_P1000,
-	F1_P100000,
-	F1000_P1,
-	F1000_P100000,
+	F1024_P1000000,
 	NEAR_MISS,
 	CLOSED_PLAIN,
 	CLOSED_NFT,
@@ -44,10 +42,8 @@ static const struct place_recipe recipes[PLACES] = {
 	[NO_POLICY] = { .kind = PLACE_NO_POLICY },
 	[F1_P1] = { PLACE_UNMATCHED, 1, 1 },
 	[F10_P1000] = { PLACE_UNMATCHED, 10, 1000 },
-	[F1_P100000] = { PLACE_UNMATCHED, 1, 100000 },
-	[F1000_P1] = { PLACE_UNMATCHED, 1000, 1 },
-	[F1000_P100000] = { PLACE_UNMATCHED, 1000, 100000 },
-	[NEAR_MISS] = { PLACE_NEAR_MISS, 1000, 100000 },
+	[F1024_P1000000] = { PLACE_UNMATCHED, 1024, 1000000 },
+	[NEAR_MISS] = { PLACE_NEAR_MISS, 1024, 1000000 },
 	/* Places of their own: sockets in TIME_WAIT make later connects there slower. */
 	[CLOSED_PLAIN] = { .kind = PLACE_PLAIN },
 	[CLOSED_NFT] = { .kind = PLACE_NFT },
@@ -83,12 +79,8 @@ static struct row connects[] = {
 	    CONNECT(QUERY_NAME), .target = 1.03),
 	ROW(CONNECTS, "unmatched-10-1000", "unmatched, 10 filters, 1,000 prefixes", "direct",
 	    F10_P1000, CONNECT(QUERY_NAME), .target = 1.03),
-	ROW(CONNECTS, "unmatched-1-100000", "unmatched, 1 filter, 100,000 prefixes", "direct",
-	    F1_P100000, CONNECT(QUERY_NAME), .target = 1.03),
-	ROW(CONNECTS, "unmatched-1000-1", "unmatched, 1,000 filters, 1 prefix", "direct", F1000_P1,
-	    CONNECT(QUERY_NAME), .target = 1.03),
-	ROW(CONNECTS, "unmatched-1000-100000", "unmatched, 1,000 filters, 100,000 prefixes",
-	    "direct", F1000_P100000, CONNECT(QUERY_NAME), .target = 1.03),
+	ROW(CONNECTS, "unmatched-1024-1000000", "unmatched, 1,024 filters, 1,000,000 prefixes",
+	    "direct", F1024_P1000000, CONNECT(QUERY_NAME), .target = 1.03),
 	ROW(CONNECTS, "near-miss", "the same, each condition met by half the filters", "direct",
 	    NEAR_MISS, CONNECT(QUERY_NAME), .target = 1.03),
 	ROW(ORDINARY, "closed-direct", "direct, getsockname", "closed-direct", CLOSED_PLAIN,
@@ -110,6 +102,18 @@ static struct row connects[] = {
 	ROW(QUERIES, "query-info", "Waybill, WAYBILL_REDIRECT_INFO", "query-nft", REDIRECT,
 	    QUERY(QUERY_INFO)),
 };
+
+#define GRID "connect, unmatched, by filters and prefixes"
+#define GRID_FILTERS 4
+#define GRID_PREFIXES 3
+#define GRID_ROWS (1 + 2 * GRID_FILTERS * GRID_PREFIXES)
+
+/* Every number of filters with every number of prefixes, in Waybill and in nft; see grid_make(). */
+static struct row grid[GRID_ROWS] = {
+	ROW(GRID, "direct", "direct, getsockname", "direct", 0, CONNECT(QUERY_NAME)),
+};
+
+static struct place_recipe grid_recipes[GRID_ROWS] = { { .kind = PLACE_PLAIN } };
 
 /* Without an instance, with one, with another: see options_round(). */
 enum { ABSENT, BY_CGROUP, BY_USER, UDP_UNMATCHED, UDP_REDIRECTED, STAGES };
@@ -143,7 +147,7 @@ static struct row options[] = {
 static struct settings {
 	unsigned int rounds, connections;
 	int cpu;
-	bool json, quiet;
+	bool json, quiet, grid;
 	const char *only;
 	char cgroup[64], mount[256];
 } settings = { .rounds = 15, .connections = 2000, .cpu = -1 };
@@ -213,45 +217,80 @@ static void warm_up(struct row *row, struct worker *worker)
 		die(row->name, error);
 }
 
-static void connects_measure(void)
+static void grid_make(void)
 {
-	static char missing[PLACES][256];
-	struct worker workers[PLACES] = {};
+	static const struct size {
+		unsigned int number;
+		const char *text;
+	} filters[GRID_FILTERS] = { { 1, "1 filter" },
+				    { 10, "10 filters" },
+				    { 100, "100 filters" },
+				    { 1024, "1,024 filters" } },
+	  prefixes[GRID_PREFIXES] = { { 1, "1 prefix" },
+				      { 1000, "1,000 prefixes" },
+				      { 1000000, "1,000,000 prefixes" } };
+	static char names[GRID_ROWS][64], keys[GRID_ROWS][64];
+
+	for (size_t i = 1; i < GRID_ROWS; i++) {
+		bool nft = i > GRID_ROWS / 2;
+		size_t cell = (i - 1) % (GRID_ROWS / 2);
+		const struct size *filter = &filters[cell / GRID_PREFIXES];
+		const struct size *prefix = &prefixes[cell % GRID_PREFIXES];
+
+		snprintf(keys[i], sizeof(keys[i]), "%s-%u-%u", nft ? "nft" : "unmatched",
+			 filter->number, prefix->number);
+		snprintf(names[i], sizeof(names[i]), "%s, %s, %s", nft ? "nft" : "Waybill",
+			 filter->text, prefix->text);
+		grid_recipes[i] =
+			(struct place_recipe){ nft ? PLACE_NFT_UNMATCHED : PLACE_UNMATCHED,
+					       filter->number, prefix->number };
+		grid[i] = grid[0];
+		grid[i].key = keys[i];
+		grid[i].name = names[i];
+		grid[i].place = i;
+		grid[i].target = nft ? 0 : 1.03;
+	}
+}
+
+static void connects_measure(struct row *rows, size_t count, const struct place_recipe *recipes,
+			     size_t places)
+{
+	static char missing[PLACES > GRID_ROWS ? PLACES : GRID_ROWS][256];
+	struct worker workers[sizeof(missing) / sizeof(*missing)] = {};
 	char cgroup[128];
 
-	for (size_t place = 0; place < PLACES; place++) {
+	for (size_t place = 0; place < places; place++) {
 		bool used = false;
 
-		for (size_t i = 0; i < COUNT(connects); i++)
-			used = used || (connects[i].place == place &&
-					wanted(connects, COUNT(connects), &connects[i]));
-		progress("places", place + 1, PLACES);
+		for (size_t i = 0; i < count; i++)
+			used = used || (rows[i].place == place && wanted(rows, count, &rows[i]));
+		progress("places", place + 1, places);
 		snprintf(cgroup, sizeof(cgroup), "%s/%zu", settings.cgroup, place);
 		if (used &&
 		    worker_start(&workers[place], cgroup, settings.mount, &recipes[place], true,
 				 settings.cpu, missing[place], sizeof(missing[place])) &&
-		    recipes[place].kind != PLACE_NFT)
+		    recipes[place].kind != PLACE_NFT && recipes[place].kind != PLACE_NFT_UNMATCHED)
 			die("a place", missing[place]);
 	}
-	for (size_t i = 0; i < COUNT(connects); i++) {
-		struct row *row = &connects[i];
+	for (size_t i = 0; i < count; i++) {
+		struct row *row = &rows[i];
 
-		row->skipped = !wanted(connects, COUNT(connects), row);
+		row->skipped = !wanted(rows, count, row);
 		if (missing[row->place][0])
 			row->missing = missing[row->place];
 		else if (!row->skipped)
 			warm_up(row, &workers[row->place]);
 	}
 	for (unsigned int round = 0; round < settings.rounds; round++) {
-		for (size_t i = 0; i < COUNT(connects); i++) {
-			struct row *row = &connects[(i + round) % COUNT(connects)];
+		for (size_t i = 0; i < count; i++) {
+			struct row *row = &rows[(i + round) % count];
 
 			if (!row->missing && !row->skipped)
 				row_measure(row, &workers[row->place], round);
 		}
 		progress("connects", round + 1, settings.rounds);
 	}
-	for (size_t place = 0; place < PLACES; place++)
+	for (size_t place = 0; place < places; place++)
 		worker_end(&workers[place]);
 }
 
@@ -342,28 +381,40 @@ static void report(void)
 		       "  \"rounds\": %u,\n  \"connections\": %u,\n  \"rows\": [",
 		       kernel.release, processor(), sysconf(_SC_NPROCESSORS_ONLN), settings.rounds,
 		       settings.connections);
-		report_json(options, COUNT(options), settings.rounds,
-			    report_json(connects, COUNT(connects), settings.rounds, false));
+		if (settings.grid)
+			report_json(grid, GRID_ROWS, settings.rounds, false);
+		else
+			report_json(options, COUNT(options), settings.rounds,
+				    report_json(connects, COUNT(connects), settings.rounds, false));
 		printf("\n  ]\n}\n");
 		return;
 	}
 	printf("Linux %s, %s, %ld CPUs; %u rounds, turns of %u connections or %u calls\n",
 	       kernel.release, processor(), sysconf(_SC_NPROCESSORS_ONLN), settings.rounds,
 	       settings.connections, turn_count(TURN_GET));
+	if (settings.grid) {
+		report_table(grid, GRID_ROWS, settings.rounds);
+		return;
+	}
 	report_table(connects, COUNT(connects), settings.rounds);
 	report_table(options, COUNT(options), settings.rounds);
 }
 
 static void usage(FILE *to)
 {
-	fprintf(to, "usage: bench [--json] [--rounds N] [--connections N] [--cpu N] [--only KEYS]\n"
-		    "Measures what Waybill costs on this host, and prints ratios. Needs root.\n"
-		    "KEYS are names of rows as in --json; rows that others refer to come along.\n");
+	fprintf(to,
+		"usage: bench [--grid] [--json] [--rounds N] [--connections N] [--cpu N] "
+		"[--only KEYS]\n"
+		"Measures what Waybill costs on this host, and prints ratios. Needs root.\n"
+		"With --grid: a connection that no filter matches, with up to 1,024 filters and "
+		"1,000,000 prefixes, in Waybill and in nft, which takes minutes to load.\n"
+		"KEYS are names of rows as in --json; rows that others refer to come along.\n");
 }
 
 static void arguments(int argc, char **argv)
 {
 	static const struct option names[] = {
+		{ "grid", no_argument, NULL, 'g' },
 		{ "json", no_argument, NULL, 'j' },
 		{ "rounds", required_argument, NULL, 'r' },
 		{ "connections", required_argument, NULL, 'c' },
@@ -377,6 +428,9 @@ static void arguments(int argc, char **argv)
 
 	while ((letter = getopt_long(argc, argv, "h", names, NULL)) != -1) {
 		switch (letter) {
+		case 'g':
+			settings.grid = true;
+			break;
 		case 'j':
 			settings.json = true;
 			break;
@@ -433,8 +487,13 @@ int main(int argc, char **argv)
 		snprintf(why, sizeof(why), "%s", strerror(errno));
 		die(path, why);
 	}
-	options_measure();
-	connects_measure();
+	if (settings.grid) {
+		grid_make();
+		connects_measure(grid, GRID_ROWS, grid_recipes, GRID_ROWS);
+	} else {
+		options_measure();
+		connects_measure(connects, COUNT(connects), recipes, PLACES);
+	}
 	report();
 	return 0;
 }

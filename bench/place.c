@@ -13,12 +13,15 @@
 #include <sched.h>
 #include <signal.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <dirent.h>
 
 static const char *const leaves[] = { "", "/app", "/service" };
+
+#define FILTER_PORT 443 /* of the first filter that does not match; the next has the next */
 
 #define LEAVES (sizeof(leaves) / sizeof(*leaves))
 
@@ -122,33 +125,90 @@ static int loopback_up(void)
 	return error;
 }
 
-static int nft_redirect(char *error, size_t size)
+static bool is_nft(const struct place *place)
 {
-	char rule[256];
-	int status, null;
-	pid_t child;
+	return place->recipe.kind == PLACE_NFT || place->recipe.kind == PLACE_NFT_UNMATCHED;
+}
 
-	snprintf(rule, sizeof(rule),
-		 "table ip bench { chain out { type nat hook output priority -100; "
-		 "ip daddr %s tcp dport %d redirect to :%d; }; }",
-		 SERVER_ADDRESS, SERVER_PORT, SERVICE_PORT);
-	child = fork();
+static int nft_load(char *text, size_t length, char *error, size_t size)
+{
+	int status, null, rules = memfd_create("rules", MFD_CLOEXEC);
+	pid_t child = -1;
+
+	if (text && rules >= 0 && write(rules, text, length) == (ssize_t)length &&
+	    !lseek(rules, 0, SEEK_SET))
+		child = fork();
 	if (!child) {
 		null = open("/dev/null", O_RDWR);
+		dup2(rules, 0);
 		dup2(null, 1);
 		dup2(null, 2);
-		execlp("nft", "nft", rule, NULL);
-		execl("/usr/sbin/nft", "nft", rule, NULL);
+		execlp("nft", "nft", "-f", "-", NULL);
+		execl("/usr/sbin/nft", "nft", "-f", "-", NULL);
 		_exit(127);
 	}
+	if (rules >= 0)
+		close(rules);
+	free(text);
 	if (child < 0 || waitpid(child, &status, 0) < 0)
 		return failed(error, size, "nft");
 	if (!status)
 		return 0;
 	snprintf(error, size,
 		 status == 127 << 8 ? "nft is not installed" :
-				      "nft: the kernel takes no REDIRECT rule");
+				      "nft: the kernel takes no such REDIRECT rule");
 	return -ENOENT;
+}
+
+/*
+ * The /24s of filters that do not match: spread over all addresses, the server's neighbours among
+ * them, but none touches another, and none is the server's, whose third byte is even.
+ */
+static uint32_t prefix_address(unsigned int number)
+{
+	return ((0x050000 + number * 0x1e3779) & 0x7fffff) << 9 | 1 << 8;
+}
+
+/* Writes those of one filter, "written" before it; returns how many are written then. */
+static unsigned int prefixes_write(FILE *file, const struct place *place, unsigned int written)
+{
+	unsigned int filters = place->recipe.filters, prefixes = place->recipe.prefixes;
+	unsigned int each = prefixes > filters ? prefixes / filters : 1;
+
+	for (unsigned int i = 0; i < each; i++, written++) {
+		uint32_t address = prefix_address(written % prefixes);
+
+		fprintf(file, "%s %u.%u.%u.0/24", i ? "," : "", address >> 24, address >> 16 & 255,
+			address >> 8 & 255);
+	}
+	return written;
+}
+
+static int nft_rules(const struct place *place, char *error, size_t size)
+{
+	unsigned int written = 0;
+	char *text = NULL;
+	size_t length;
+	FILE *file = open_memstream(&text, &length);
+
+	if (!file)
+		return failed(error, size, "nft");
+	fprintf(file, "table ip bench {\n");
+	for (unsigned int i = 0; i < place->recipe.filters; i++) {
+		fprintf(file, "set s%u { type ipv4_addr; flags interval; elements = {", i);
+		written = prefixes_write(file, place, written);
+		fprintf(file, " }; }\n");
+	}
+	fprintf(file, "chain out { type nat hook output priority -100;\n");
+	for (unsigned int i = 0; i < place->recipe.filters; i++)
+		fprintf(file, "ip daddr @s%u tcp dport %u redirect to :%d\n", i, FILTER_PORT + i,
+			SERVICE_PORT);
+	if (!place->recipe.filters)
+		fprintf(file, "ip daddr %s tcp dport %d redirect to :%d\n", SERVER_ADDRESS,
+			SERVER_PORT, SERVICE_PORT);
+	fprintf(file, "}\n}\n");
+	fclose(file);
+	return nft_load(text, length, error, size);
 }
 
 static int listener_make(const struct place *place)
@@ -184,8 +244,8 @@ int place_enter(struct place *place, char *error, size_t size)
 	if (unshare(CLONE_NEWNET))
 		return failed(error, size, "a network namespace (needs root)");
 	status = loopback_up();
-	if (!status && place->recipe.kind == PLACE_NFT) {
-		status = nft_redirect(error, size);
+	if (!status && is_nft(place)) {
+		status = nft_rules(place, error, size);
 		if (status)
 			return status;
 	}
@@ -212,32 +272,25 @@ int place_enter(struct place *place, char *error, size_t size)
 }
 
 /*
- * Filters that do not match. Their prefixes are /24s of 10.0.0.0/8 and on, so the address alone
- * rules them out, as it does for most connections of a host. In a near miss the address belongs
- * to one half of the filters, and the port to the other: everything is looked up, to the last.
+ * Filters that do not match: the address alone rules them out, as it does for most connections of a
+ * host. In a near miss the address belongs to one half of the filters, and the port to the other:
+ * everything is looked up, to the last.
  */
 static void filters_write(FILE *file, const struct place *place)
 {
-	unsigned int filters = place->recipe.filters, prefixes = place->recipe.prefixes;
-	unsigned int written = 0, each = prefixes > filters ? prefixes / filters : 1;
+	unsigned int written = 0;
 
-	for (unsigned int i = 0; i < filters; i++) {
+	for (unsigned int i = 0; i < place->recipe.filters; i++) {
 		bool near = place->recipe.kind == PLACE_NEAR_MISS;
 
 		fprintf(file,
 			"  - name: f%u\n    service: bench\n    match: { protocol: tcp, remote: [",
 			i);
-		for (unsigned int j = 0; j < each; j++) {
-			unsigned int number = prefixes < filters ? written++ % prefixes : written++;
-			uint32_t address = 0x0a000000 + (number << 8);
-
-			fprintf(file, "%s %u.%u.%u.0/24", j ? "," : "", address >> 24,
-				address >> 16 & 255, address >> 8 & 255);
-		}
+		written = prefixes_write(file, place, written);
 		if (near && i % 2)
 			fprintf(file, ", " SERVER_ADDRESS "/32");
 		fprintf(file, " ], remote_port: [ %u ] }\n    action: redirect\n",
-			near && !(i % 2) ? SERVER_PORT : 443 + i);
+			near && !(i % 2) ? SERVER_PORT : FILTER_PORT + i);
 	}
 }
 
@@ -282,7 +335,7 @@ int place_attach(struct place *place, char *error, size_t size)
 	char *text;
 	int status;
 
-	if (place->recipe.kind == PLACE_PLAIN || place->recipe.kind == PLACE_NFT)
+	if (place->recipe.kind == PLACE_PLAIN || is_nft(place))
 		return 0;
 	status = instance_create_private(place->cgroup, true, &place->instance, &message);
 	if (!status && place->recipe.kind != PLACE_NO_POLICY) {
