@@ -133,7 +133,8 @@ bool report_json(const struct row *rows, size_t count, unsigned int rounds, bool
 			printf(" }");
 			continue;
 		}
-		printf(", \"nanoseconds\": %.1f", row_median(row, rounds));
+		printf(", \"nanoseconds\": %.1f, \"fastest\": %.1f", row_median(row, rounds),
+		       quantile(row->sample, rounds, 0));
 		if (base) {
 			ratio = ratio_of(row, base, rounds);
 			printf(", \"base\": \"%s\", \"ratio\": %.4f, \"low\": %.4f, \"high\": %.4f",
