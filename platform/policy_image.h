@@ -24,9 +24,9 @@ struct image_slot {
 	uint32_t hash; /* of its content */
 };
 
-/* Lines to be shared, which their memory is fetched for meanwhile. Begins as zeroes. */
 #define IMAGE_QUEUE 16
 
+/* Lines to be shared wait here while the memory that each needs is fetched. Begins as zeroes. */
 struct image_queue {
 	struct image_waiting {
 		uint64_t content[POLICY_LINE / 8];

@@ -64,7 +64,7 @@ static int read_lines(FILE *file, size_t size, struct list *list, struct reason 
 	struct prefix prefix;
 	unsigned int number = 0;
 	char *line = NULL, *text;
-	size_t room = 0;
+	size_t room = 0, over = 0;
 	int error = 0;
 
 	while (!error && getline(&line, &room, file) > 0) {
@@ -83,12 +83,15 @@ static int read_lines(FILE *file, size_t size, struct list *list, struct reason 
 				 why.text);
 			error = -EINVAL;
 		} else if (list->count >= PREFIXES_MAX) {
-			snprintf(reason->text, sizeof(reason->text),
-				 "has more prefixes than the limit of %d", PREFIXES_MAX);
-			error = -EINVAL;
+			over++;
 		} else {
 			error = append(list, &prefix);
 		}
+	}
+	if (!error && over) {
+		snprintf(reason->text, sizeof(reason->text),
+			 "has %zu prefixes more than the limit of %d", over, PREFIXES_MAX);
+		error = -EINVAL;
 	}
 	if (!error && ferror(file)) {
 		snprintf(reason->text, sizeof(reason->text), "cannot be read: %s", strerror(errno));

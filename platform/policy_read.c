@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "policy_document.h"
@@ -46,10 +47,21 @@ int policy_load(const char *path, struct policy **policy, struct message *messag
 {
 	int file = open(path, O_RDONLY | O_CLOEXEC), error;
 	char *text = NULL;
+	struct stat status;
 	size_t size = 0;
 
 	*policy = NULL;
-	error = file < 0 ? -errno : read_all(file, &text, &size);
+	error = file < 0 || fstat(file, &status) ? -errno : 0;
+	if (!error && S_ISREG(status.st_mode) && status.st_size > (off_t)DOCUMENT_TEXT_MAX) {
+		policy_error(message, path, 0,
+			     "%jd bytes larger than 64 MiB (put prefixes into files of their own, "
+			     "with remote_file)",
+			     (intmax_t)(status.st_size - DOCUMENT_TEXT_MAX));
+		close(file);
+		return -E2BIG;
+	}
+	if (!error)
+		error = read_all(file, &text, &size);
 	if (file >= 0)
 		close(file);
 	if (error)

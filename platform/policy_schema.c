@@ -275,6 +275,7 @@ static int translate(const struct document *document, const struct complaint *co
 	unsigned int line = document->node[node].line;
 	const char *colon = strstr(complaint->text, ": ");
 	const char *key = colon ? colon + 2 : "";
+	size_t over;
 
 	switch (error) {
 	case CYAML_ERR_OOM:
@@ -291,10 +292,12 @@ static int translate(const struct document *document, const struct complaint *co
 	case CYAML_ERR_SEQUENCE_ENTRIES_MAX: /* the step is to the last that was taken */
 		node = document->node[node].next ? document->node[node].next : node;
 		line = document->node[node].line;
+		for (over = 1; document->node[node].next; over++)
+			node = document->node[node].next;
 		return policy_error(message, document->name, line,
-				    "one too many (there can be %u services and %u filters at "
+				    "%zu too many (there can be %u services and %u filters at "
 				    "most; one filter takes many addresses, ports and users)",
-				    POLICY_SERVICES_MAX, POLICY_FILTERS_MAX);
+				    over, POLICY_SERVICES_MAX, POLICY_FILTERS_MAX);
 	case CYAML_ERR_INVALID_VALUE:
 	case CYAML_ERR_UNEXPECTED_EVENT:
 		return other_kind(document, complaint, message);

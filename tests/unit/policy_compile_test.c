@@ -137,6 +137,35 @@ static void a_prefix_costs_its_levels(void **state)
 	policy_free(policy);
 }
 
+/* Neighbours, copies, and prefixes within others cost nothing, in whatever order they come. */
+static void prefixes_that_add_nothing_cost_nothing(void **state)
+{
+	static const struct prefix prefixes[] = {
+		{ .address = { [10] = 0xff, 0xff, 10, 128 }, 9, true },
+		{ .address = { [10] = 0xff, 0xff, 10, 1 }, 16, true },
+		{ .address = { [10] = 0xff, 0xff, 10 }, 9, true },
+		{ .address = { [10] = 0xff, 0xff, 10, 128 }, 9, true },
+		{ .address = { [10] = 0xff, 0xff, 10, 1, 2, 3 }, 32, true },
+	};
+	struct policy *policy = random_policy(1, 1);
+	struct filter *filter = &policy->filter[0];
+	struct policy_image image;
+	size_t lines, i;
+
+	(void)state;
+	any_connection(filter);
+	filter->action = POLICY_PERMIT;
+	image = compile(policy);
+	lines = image.lines;
+	free(image.line);
+	for (i = 0; i < sizeof(prefixes) / sizeof(*prefixes); i++)
+		add_prefix(filter, prefixes[i]);
+	image = compile(policy);
+	assert_int_equal(image.lines, lines + 2);
+	free(image.line);
+	policy_free(policy);
+}
+
 static void a_hash_finds_every_key(void **state)
 {
 	const size_t keys = 30000;
@@ -379,6 +408,7 @@ int main(void)
 		cmocka_unit_test(an_image_too_large_is_refused_with_its_size),
 		cmocka_unit_test(a_policy_without_conditions_has_no_trees),
 		cmocka_unit_test(a_prefix_costs_its_levels),
+		cmocka_unit_test(prefixes_that_add_nothing_cost_nothing),
 		cmocka_unit_test(a_hash_finds_every_key),
 		cmocka_unit_test(the_image_has_all_that_the_policy_says),
 		cmocka_unit_test(filter_ids_are_different),

@@ -558,11 +558,10 @@ static void refuses_too_many(void **state)
 	policy_free(load(text));
 
 	end = text + sprintf(text, DLP);
-	for (i = 0; i < 1025; i++)
+	for (i = 0; i < 1027; i++)
 		end += sprintf(end, "- { name: f%d, service: dlp, action: block }\n", i);
-	refuses(text,
-		"policy.yaml:1029: one too many (there can be 64 services and 1024 filters at "
-		"most; one filter takes many addresses, ports and users)");
+	refuses(text, "policy.yaml:1029: 3 too many (there can be 64 services and 1024 filters at "
+		      "most; one filter takes many addresses, ports and users)");
 
 	end = text + sprintf(text, "version: 1\nservices:\n");
 	for (i = 0; i < 65; i++)
@@ -570,7 +569,7 @@ static void refuses_too_many(void **state)
 			       "- { name: s%d, weight: %d, endpoint: { tcp: %d }, identity: "
 			       "{ user: 1 } }\n",
 			       i, i, i + 1);
-	refuses(text, "policy.yaml:67: one too many (there can be 64 services and 1024 filters at "
+	refuses(text, "policy.yaml:67: 1 too many (there can be 64 services and 1024 filters at "
 		      "most; one filter takes many addresses, ports and users)");
 }
 
