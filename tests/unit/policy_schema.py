@@ -257,7 +257,7 @@ WRONG = [
     "remote: []", "remote: example.org", "remote: 10.0.0.0/", "remote: [ 1::1, a ]", "remote: [ [ 1::1 ] ]",
     "remote: 10", "remote_file: a", "remote_port: http", "remote_port: 0", "remote_port: 65536", "remote_port: 1-",
     "remote_port: [ 1, -2 ]", "user: []", "user: { a: 1 }", "user: 4294967295", "group: -1", "cgroup: a",
-    "cgroup: [ /a, b ]", "protocol: icmp", "protocol: [ tcp, icmp ]", "local: lo", "interface: ''",
+    "cgroup: [ /a, b ]", "application: curl", "original_application: [ /a, b ]", "protocol: icmp", "protocol: [ tcp, icmp ]", "local: lo", "interface: ''",
 ]]
 for text, said in zip(WRONG, load_all(WRONG)):
     shown = text.replace("\n", "\\n")[-100:]
