@@ -66,7 +66,8 @@ def load_all(texts):
 
 def keys_of_loader():
     keys = {}
-    for line in subprocess.run([tool, "keys"], capture_output=True, text=True, check=True).stdout.splitlines():
+    run = subprocess.run([tool, "keys"], capture_output=True, text=True, check=True)
+    for line in run.stdout.splitlines():
         path, need, *size = line.split()
         keys[path] = {"required": need == "required", "size": tuple(map(int, size))}
     return keys
@@ -154,10 +155,12 @@ for key in sorted(every):
     if reference[key] and reference[key]["required"] != loader[key]["required"]:
         complain(f"{key}: the loader and policy.md differ on whether it is required")
     if schema[key]["size"] != loader[key]["size"]:
-        complain(f"{key}: a list of {loader[key]['size']} to the loader, of {schema[key]['size']} to policy.schema.json")
+        complain(f"{key}: a list of {loader[key]['size']} to the loader, "
+                 f"of {schema[key]['size']} to policy.schema.json")
     documented = reference[key].get("default")
     if str(schema[key]["default"]) != str(documented):
-        complain(f"{key}: the default is {documented} in policy.md, {schema[key]['default']} in policy.schema.json")
+        complain(f"{key}: the default is {documented} in policy.md, "
+                 f"{schema[key]['default']} in policy.schema.json")
     kind, values = reference[key].get("type") or "", schema[key]["values"]
     if values.get("enum") and set(re.findall(r"`(\w+)`", kind)) != set(values["enum"]):
         complain(f"{key}: {values['enum']} in policy.schema.json, {kind} in policy.md")
@@ -208,13 +211,15 @@ def another(key, value):
 cases = []  # what, a policy, and False if it is wrong; "same" or "other": compiles as the base, or not
 for key in sorted(every):
     values, default = schema[key]["values"], schema[key]["default"]
-    right = list(values.get("enum", [])) + ([values["minimum"], values["maximum"]] if "minimum" in values else [])
+    right = list(values.get("enum", []))
     is_wrong = ["sideways"] if "enum" in values else []
     if "minimum" in values:
+        right += [values["minimum"], values["maximum"]]
         is_wrong += [values["minimum"] - 1, values["maximum"] + 1]
     cases += [(f"{key}: {value}", with_key(key, value), True) for value in right]
     cases += [(f"{key}: {value}", with_key(key, value), False) for value in is_wrong]
-    cases.append((f"{key} beside one that is unknown", with_key(re.sub(r"[^.]*$", "sideways", key), 1), False))
+    unknown = with_key(re.sub(r"[^.]*$", "sideways", key), 1)
+    cases.append((f"{key} beside one that is unknown", unknown, False))
     if loader[key]["required"]:
         cases.append((f"{key} left out", with_key(key), False))
     if default is not None:
@@ -235,7 +240,9 @@ for (what, policy, right), said in zip(cases, load_all([json.dumps(policy) for _
         complain(f"{what} makes no difference to the loader, so its default could not be told")
 
 # Policies that are wrong in other ways.
-HEAD = "version: 1\nservices: [ { name: a, weight: 1, endpoint: { tcp: 1 }, identity: { user: 1 } } ]\nfilters:\n"
+HEAD = ("version: 1\n"
+        "services: [ { name: a, weight: 1, endpoint: { tcp: 1 }, identity: { user: 1 } } ]\n"
+        "filters:\n")
 MATCH = HEAD + "- { name: f, service: a, action: redirect, match: { %s } }\n"
 WRONG = [
     "- version\n", "", "version: two\n", "version: [ 1 ]\n", "version: 1\nfilters: 5\n",
@@ -251,13 +258,16 @@ WRONG = [
     HEAD.replace("user: 1", "user: [ 1, 2 ]"), HEAD.replace("user: 1", "cgroup: a"),
     HEAD.replace("user: 1", "user: -1"), HEAD.replace("endpoint: { tcp: 1 }", "endpoint: 1"),
     "version: 1\nservices:\n" + "".join(
-        f"- {{ name: s{i}, weight: {i}, endpoint: {{ tcp: {i + 1} }}, identity: {{ user: 1 }} }}\n" for i in range(65)),
+        f"- {{ name: s{i}, weight: {i}, endpoint: {{ tcp: {i + 1} }}, identity: {{ user: 1 }} }}\n"
+        for i in range(65)),
     HEAD + "".join(f"- {{ name: f{i}, service: a, action: block }}\n" for i in range(1025)),
 ] + [MATCH % condition for condition in [
-    "remote: []", "remote: example.org", "remote: 10.0.0.0/", "remote: [ 1::1, a ]", "remote: [ [ 1::1 ] ]",
-    "remote: 10", "remote_file: a", "remote_port: http", "remote_port: 0", "remote_port: 65536", "remote_port: 1-",
-    "remote_port: [ 1, -2 ]", "user: []", "user: { a: 1 }", "user: 4294967295", "group: -1", "cgroup: a",
-    "cgroup: [ /a, b ]", "application: curl", "original_application: [ /a, b ]", "protocol: icmp", "protocol: [ tcp, icmp ]", "local: lo", "interface: ''",
+    "remote: []", "remote: example.org", "remote: 10.0.0.0/", "remote: [ 1::1, a ]",
+    "remote: [ [ 1::1 ] ]", "remote: 10", "remote_file: a", "remote_port: http", "remote_port: 0",
+    "remote_port: 65536", "remote_port: 1-", "remote_port: [ 1, -2 ]", "user: []", "user: { a: 1 }",
+    "user: 4294967295", "group: -1", "cgroup: a", "cgroup: [ /a, b ]", "application: curl",
+    "original_application: [ /a, b ]", "protocol: icmp", "protocol: [ tcp, icmp ]", "local: lo",
+    "interface: ''",
 ]]
 for text, said in zip(WRONG, load_all(WRONG)):
     shown = text.replace("\n", "\\n")[-100:]
