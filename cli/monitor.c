@@ -15,6 +15,7 @@
 #include "command.h"
 #include "destination.h"
 #include "json.h"
+#include "monitor.h"
 
 static const char documentation[] =
 	"Show each decision as it happens: who connects where, what the policy says, and why. Ends "
@@ -26,11 +27,12 @@ static const char documentation[] =
 	"  waybill monitor\n"
 	"  waybill monitor --service dlp --decision block,down-block\n"
 	"  waybill monitor --user alice --destination 10.0.0.0/8 --count 1\n"
+	"  waybill monitor --rates\n"
 	"  waybill monitor --json | jq .destination\n" EXIT_STATUS_HELP;
 
 #define RATE_DEFAULT 10000
 
-enum { OPTION_DECISION = 256 };
+enum { OPTION_DECISION = 256, OPTION_RATES };
 
 static const struct argp_option options[] = {
 	{ 0, 0, 0, 0, "Which decisions; all that is given has to fit:", 1 },
@@ -43,6 +45,8 @@ static const struct argp_option options[] = {
 	{ 0, 0, 0, 0, "How many:", 2 },
 	{ "rate", 'r', "N", 0, "At most so many a second (10000); 0 for as many as come", 2 },
 	{ "count", 'n', "N", 0, "End after so many", 2 },
+	{ 0, 0, 0, 0, "Instead:", 3 },
+	{ "rates", OPTION_RATES, 0, 0, "Show each second how many there are of what", 3 },
 	{ 0 },
 };
 
@@ -53,6 +57,7 @@ struct monitor {
 	const char *service; /* NULL: any */
 	struct destination destination;
 	uint64_t count; /* still to be shown; 0: without end */
+	bool rates;
 };
 
 /* Set by a signal's handler, which can be given nothing. */
@@ -219,8 +224,17 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
 	case 'n':
 		monitor->count = parse_number("count", argument, 1, state);
 		return 0;
+	case OPTION_RATES:
+		monitor->rates = true;
+		return 0;
 	case ARGP_KEY_ARG:
 		argp_error(state, "\"%s\" is not an option", argument);
+		return 0;
+	case ARGP_KEY_END:
+		if (monitor->rates &&
+		    (monitor->service || monitor->wanted.decisions || monitor->wanted.by_user ||
+		     monitor->destination.text || monitor->count))
+			argp_error(state, "--rates is about all: leave out what selects");
 		return 0;
 	default:
 		return ARGP_ERR_UNKNOWN;
@@ -255,6 +269,8 @@ int command_monitor(int argc, char **argv)
 	command_parse(&argp, argc, argv, &monitor);
 	if (require_root())
 		return EXIT_FAILED;
+	if (monitor.rates)
+		return monitor_rates(&monitor.common);
 	status = open_instance(&monitor.common, &instance);
 	if (status)
 		return status;

@@ -337,23 +337,33 @@ static int option_cgroups(struct instance *instance, const struct policy *policy
 	return error;
 }
 
-/* What goes on from one policy to the next. Only the header: the image may be large. */
-static void policy_continue(struct instance *instance, uint32_t *generation, uint32_t *last_context)
+int instance_policy_header(struct instance *instance, struct policy_header *header)
 {
 	uint8_t line[POLICY_LINE] __attribute__((aligned(8)));
-	const struct policy_header *header = (const void *)line;
-	int map = policy_map(instance);
+	int map = policy_map(instance), error = 0;
 	uint32_t zero = 0;
+
+	if (map < 0)
+		return map;
+	if (bpf_map_lookup_elem(map, &zero, line))
+		error = -errno;
+	else
+		memcpy(header, line, sizeof(*header));
+	close(map);
+	return error;
+}
+
+/* What goes on from one policy to the next. */
+static void policy_continue(struct instance *instance, uint32_t *generation, uint32_t *last_context)
+{
+	struct policy_header header;
 
 	*generation = 1;
 	*last_context = 0;
-	if (map < 0)
+	if (instance_policy_header(instance, &header))
 		return;
-	if (!bpf_map_lookup_elem(map, &zero, line)) {
-		*generation = header->generation + 1;
-		*last_context = header->last_context;
-	}
-	close(map);
+	*generation = header.generation + 1;
+	*last_context = header.last_context;
 }
 
 static int swap(struct instance *instance, const struct policy *policy,

@@ -80,6 +80,8 @@ int instance_check(struct instance *instance, const struct policy *policy,
  * applied. Its header, services and filters are read with the functions of kernel/policy.h.
  */
 int instance_policy(struct instance *instance, struct policy_image *image, struct message *message);
+/* The first line of it alone: the image may be large. -ENOENT likewise. */
+int instance_policy_header(struct instance *instance, struct policy_header *header);
 
 /* keys.c. A new key; records of the old one pass for as long as records do. -EBUSY: too soon. */
 int instance_rotate_key(struct instance *instance, uint32_t *id, struct message *message);

@@ -112,3 +112,35 @@ sleep 0.2
 kill -INT $monitor
 wait $monitor || fail "exit $?"
 grep -q '[0-9]* more were left out: over 1 a second' "$work/text" || fail "$(cat "$work/text")"
+
+# Rates, a block a second.
+expect 2 "$WAYBILL" monitor --rates --service a
+"$WAYBILL" monitor --rates --json --instance "$name" >"$work/rates" &
+rates=$!
+"$WAYBILL" monitor --rates --instance "$name" >"$work/rates.text" &
+text=$!
+started="$started $rates $text"
+wait_for "[ -s $work/rates ] && [ -s $work/rates.text ]"
+dials
+wait_for "grep -q 'connects refused by a filter' $work/rates.text"
+sleep 2.5
+kill -INT "$rates" "$text"
+wait "$rates" && wait "$text" || fail "exit $?"
+python3 - "$work/rates" <<'PYTHON'
+import datetime, json, sys
+lines = [json.loads(line) for line in open(sys.argv[1])]
+times = [datetime.datetime.fromisoformat(line["time"].rstrip("Z")) for line in lines]
+seconds = [(b - a).total_seconds() for a, b in zip(times, times[1:])]
+def total(name, service=None):
+    rates = [line["counters"][name] if service is None else
+             next(s[name] for s in line["services"] if s["service"] == service) for line in lines]
+    assert not rates[0]
+    return sum(rate * second for rate, second in zip(rates[1:], seconds))
+# Of each second the time is that of the print, a little after that of the count.
+assert 3.5 < total("blocked") < 4.5, total("blocked")
+assert 1.5 < total("redirected", "a") < 2.5, total("redirected", "a")
+assert 1.5 < total("redirected", "b") < 2.5, total("redirected", "b")
+assert total("down_blocked", "a") == 0
+assert [s["service"] for s in lines[0]["services"]] == ["a", "b"]
+PYTHON
+grep -qE '^a +[0-9.]+ +0\.0 +0\.0 +0\.0$' "$work/rates.text" || fail "$(cat "$work/rates.text")"
