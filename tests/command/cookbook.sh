@@ -126,18 +126,21 @@ ask() {
 	(in_cgroup "$1" python3 "$work/ask" "$2" "$3" "$4" "$5") >"$work/asked"
 	cat "$work/asked"
 }
-# A resolver, or what will do for one.
-cat >"$work/resolver" <<'PYTHON'
-import socket
+# answers ADDRESS PORT: what will do for a resolver, or for QUIC.
+cat >"$work/answers" <<'PYTHON'
+import socket, sys
 s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-s.bind(("127.66.0.3", 53))
+s.bind((sys.argv[1], int(sys.argv[2])))
 while True:
     data, peer = s.recvfrom(100)
     s.sendto(b"name", peer)
 PYTHON
-python3 "$work/resolver" &
-started="$started $!"
-wait_for "ss -Hlun 'src 127.66.0.3:53' | grep -q ."
+answers() {
+	python3 "$work/answers" "$1" "$2" &
+	started="$started $!"
+	wait_for "ss -Hlun 'src $1:$2' | grep -q ."
+}
+answers 127.66.0.3 53
 get fence 2000 192.0.2.1
 wait_for "[ \$(wc -l <$work/gateway.log) -eq 1 ]"
 [ "$(ask fence udp 0 127.66.0.3 53)" = "b'name'" ] || fail "no names: $(cat "$work/asked")"
@@ -204,8 +207,10 @@ use dlp
 expect 0 "$WAYBILL" doctor --instance "$name"
 get app 2000 192.0.2.1
 wait_for "grep -q '\"context\":\"mode=enforce\"' $work/dlp.log"
-[ "$(in_cgroup app setpriv --reuid 2000 --clear-groups /usr/bin/python3 "$work/ask" udp 0 192.0.2.1 443)" = ECONNREFUSED ] ||
-	fail "QUIC goes past it"
+answers 192.0.2.1 443
+[ "$(ask app udp 0 192.0.2.1 443)" = "b'name'" ] || fail "not even root: $(cat "$work/asked")"
+[ "$(in_cgroup app setpriv --reuid 2000 --clear-groups \
+	/usr/bin/python3 "$work/ask" udp 0 192.0.2.1 443)" = ECONNREFUSED ] || fail "QUIC goes past it"
 [ "$(metric waybill_service_listening)" = 1 ] || fail "it does not listen"
 stop dlp
 got=0
