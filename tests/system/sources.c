@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/*
+ * sources: a redirected connection has one of many sources, and gives it back when its socket is
+ * used again: then it reaches what it could reach before, and no condition sees what it was given.
+ */
+#include "world.h"
+
+static struct world world;
+
+static void source_of(int descriptor, struct sockaddr_in6 *source)
+{
+	socklen_t length = sizeof(*source);
+
+	EXPECT(!getsockname(descriptor, (void *)source, &length));
+}
+
+/* The third and the last word of an address, in host byte order. */
+static uint32_t word(const struct sockaddr_in6 *address, int number)
+{
+	return ntohl(address->sin6_addr.s6_addr32[number]);
+}
+
+static bool is_spread(enum family family, const struct sockaddr_in6 *source)
+{
+	static const unsigned char prefix[8] = WAYBILL_FLOW_PREFIX6;
+
+	if (family == V4)
+		return ntohl(((const struct sockaddr_in *)source)->sin_addr.s_addr) >> 20 == 0x7f7;
+	if (family == MAPPED)
+		return word(source, 2) == 0xffff && word(source, 3) >> 20 == 0x7f7;
+	return !memcmp(&source->sin6_addr, prefix, sizeof(prefix)) && word(source, 2) >> 24 == 1;
+}
+
+static void disconnect(int descriptor)
+{
+	struct sockaddr unspecified = { .sa_family = AF_UNSPEC };
+
+	EXPECT(!connect(descriptor, &unspecified, sizeof(unspecified)));
+}
+
+static void different(enum family family)
+{
+	struct sockaddr_in6 source[4];
+	int descriptor[4];
+
+	for (int i = 0; i < 4; i++) {
+		descriptor[i] = connect_to(family, SERVER_PORT);
+		EXPECT(descriptor[i] >= 0, "%s", strerror(-descriptor[i]));
+		source_of(descriptor[i], &source[i]);
+		EXPECT(is_spread(family, &source[i]), "family %d", family);
+		for (int j = 0; j < i; j++)
+			EXPECT(memcmp(&source[i], &source[j], sizeof(source[i])));
+	}
+	for (int i = 0; i < 4; i++) {
+		echo_check(descriptor[i], "one of many\n");
+		close(descriptor[i]);
+	}
+}
+
+/* Redirected, then direct, then redirected: by one socket. */
+static void used_again(enum family family)
+{
+	int descriptor = connect_to(family, SERVER_PORT);
+	struct sockaddr_in6 source;
+	struct sockaddr_storage to;
+	socklen_t length = address_of(family, 7001, &to);
+
+	EXPECT(descriptor >= 0);
+	disconnect(descriptor);
+	EXPECT(!connect(descriptor, (void *)&to, length), "family %d: %s", family, strerror(errno));
+	source_of(descriptor, &source);
+	EXPECT(!is_spread(family, &source), "family %d", family);
+	disconnect(descriptor);
+	/* Would be blocked if the source that it had were its own. */
+	length = address_of(family, 7002, &to);
+	EXPECT(!connect(descriptor, (void *)&to, length), "family %d: %s", family, strerror(errno));
+	disconnect(descriptor);
+	length = address_of(family, SERVER_PORT, &to);
+	EXPECT(!connect(descriptor, (void *)&to, length), "family %d: %s", family, strerror(errno));
+	echo_check(descriptor, "again\n");
+	close(descriptor);
+	/* And straight from the one to the other. */
+	descriptor = connect_to(family, SERVER_PORT);
+	disconnect(descriptor);
+	length = address_of(family, 7002, &to);
+	EXPECT(!connect(descriptor, (void *)&to, length), "family %d: %s", family, strerror(errno));
+	close(descriptor);
+}
+
+static void listen_at(enum family family, uint16_t port)
+{
+	struct sockaddr_storage at;
+	socklen_t length = address_of(family, port, &at);
+	int listener = socket_of(family, 0), error = -1;
+
+	/* The kernel finishes adding an IPv6 address a moment later. */
+	for (int try = 0; error && try < 200; try++) {
+		error = bind(listener, (void *)&at, length);
+		if (error)
+			usleep(10000);
+	}
+	EXPECT(!error && !listen(listener, 64), "%s", strerror(errno));
+}
+
+int main(void)
+{
+	world_begin(&world, "sources");
+	world_up(&world);
+	world_server(&world);
+	world_service(&world, 0, SERVICE_RECORDS);
+	for (enum family family = V4; family <= V6; family++) {
+		listen_at(family, 7001);
+		listen_at(family, 7002);
+	}
+	EXPECT(!world_apply(
+		&world, WORLD_TWO_SERVICES
+		"filters:\n"
+		"  - { name: all, service: a, match: { remote_port: 8080 }, action: redirect }\n"
+		"  - { name: given, service: a, match: { remote_port: 7002, local: [ 127.112.0.0/12, "
+		"\"fd57:6179:6269:6c6c::/64\" ] }, action: block }\n"));
+	for (enum family family = V4; family < FAMILIES; family++) {
+		different(family);
+		used_again(family);
+	}
+	world_end(&world);
+}
