@@ -100,6 +100,7 @@ static int examine_instance(struct doctor *doctor)
 		    doctor->common.instance, doctor->status.cgroup);
 	doctor_instance(doctor);
 	doctor_services(doctor);
+	doctor_applications(doctor);
 	doctor_processes(doctor);
 	return EXIT_OK;
 }

@@ -28,10 +28,11 @@ struct doctor {
 void doctor_find(struct doctor *doctor, enum severity severity, const char *thing, const char *mend,
 		 const char *format, ...) __attribute__((format(printf, 5, 6)));
 
-void doctor_host(struct doctor *doctor);      /* doctor_host.c: mounts, BTF, the kernel */
-void doctor_instance(struct doctor *doctor);  /* doctor_instance.c: links, programs, tables */
-void doctor_services(struct doctor *doctor);  /* doctor_services.c: listeners, ports, cgroups */
-void doctor_processes(struct doctor *doctor); /* doctor_processes.c: those below the cgroup */
+void doctor_host(struct doctor *doctor);         /* doctor_host.c: mounts, BTF, the kernel */
+void doctor_instance(struct doctor *doctor);     /* doctor_instance.c: links, programs, tables */
+void doctor_services(struct doctor *doctor);     /* doctor_services.c: listeners, ports, cgroups */
+void doctor_applications(struct doctor *doctor); /* doctor_applications.c: files of executables */
+void doctor_processes(struct doctor *doctor);    /* doctor_processes.c: those below the cgroup */
 
 /* doctor_processes.c: the process that holds a socket, or 0. */
 unsigned int process_of_socket(unsigned long inode);

@@ -80,6 +80,21 @@ expect 0 "$WAYBILL" apply "$work/policy.yaml" --instance "$name"
 relay b 9002 64102
 doctor 0
 
+# An application's file was replaced, as an upgrade does it.
+cp /bin/true "$work/application"
+sed "s|^\( *\)action: redirect|&\n\1except: { original_application: $work/application }|" \
+	"$work/policy.yaml" >"$work/application.yaml"
+expect 0 "$WAYBILL" apply "$work/application.yaml" --instance "$name"
+doctor 0
+found '^ok +applications: all'
+cp /bin/true "$work/fresh"
+mv "$work/fresh" "$work/application"
+doctor 1
+found '^warning +applications: .*/application is not the file .*apply the policy again'
+expect 0 "$WAYBILL" apply "$work/application.yaml" --instance "$name"
+doctor 0
+expect 0 "$WAYBILL" apply "$work/policy.yaml" --instance "$name"
+
 # A program of somebody else: one of ours will do, that is attached by no link.
 bpftool=$(command -v bpftool || echo /usr/sbin/bpftool)
 if [ -x "$bpftool" ]; then
