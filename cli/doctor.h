@@ -34,7 +34,4 @@ void doctor_services(struct doctor *doctor);     /* doctor_services.c: listeners
 void doctor_applications(struct doctor *doctor); /* doctor_applications.c: files of executables */
 void doctor_processes(struct doctor *doctor);    /* doctor_processes.c: those below the cgroup */
 
-/* doctor_processes.c: the process that holds a socket, or 0. */
-unsigned int process_of_socket(unsigned long inode);
-
 #endif

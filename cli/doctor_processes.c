@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-/* Processes, as /proc has them; what goes meanwhile is passed over. */
-#include <dirent.h>
+/* The processes below the instance's cgroup. */
 #include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -10,51 +9,9 @@
 #include <unistd.h>
 
 #include "doctor.h"
+#include "processes.h"
 
 #define SHOWN 5 /* processes by their numbers */
-
-/* The first process for which a function says so, or 0. */
-static unsigned int find_process(bool (*fits)(unsigned int pid, void *data), void *data)
-{
-	DIR *directory = opendir("/proc");
-	struct dirent *entry;
-	unsigned int found = 0, pid;
-
-	while (directory && !found && (entry = readdir(directory)))
-		if (sscanf(entry->d_name, "%u", &pid) == 1 && fits(pid, data))
-			found = pid;
-	if (directory)
-		closedir(directory);
-	return found;
-}
-
-static bool holds_socket(unsigned int pid, void *data)
-{
-	char path[64], link[64], wanted[64];
-	struct dirent *entry;
-	bool found = false;
-	DIR *directory;
-	ssize_t length;
-
-	snprintf(wanted, sizeof(wanted), "socket:[%lu]", *(unsigned long *)data);
-	snprintf(path, sizeof(path), "/proc/%u/fd", pid);
-	directory = opendir(path);
-	while (directory && !found && (entry = readdir(directory))) {
-		length = readlinkat(dirfd(directory), entry->d_name, link, sizeof(link) - 1);
-		if (length <= 0)
-			continue;
-		link[length] = '\0';
-		found = !strcmp(link, wanted);
-	}
-	if (directory)
-		closedir(directory);
-	return found;
-}
-
-unsigned int process_of_socket(unsigned long inode)
-{
-	return inode ? find_process(holds_socket, &inode) : 0;
-}
 
 struct narrow {
 	const char *cgroup;
@@ -96,7 +53,7 @@ void doctor_processes(struct doctor *doctor)
 
 	if (sizeof(void *) == 4)
 		return;
-	find_process(is_narrow, &narrow);
+	process_find(is_narrow, &narrow);
 	if (narrow.count)
 		doctor_find(doctor, SEVERITY_NOTE, "32-bit processes",
 			    "run 64-bit builds of what has to be a service",

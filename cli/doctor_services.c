@@ -12,17 +12,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../platform/explain.h"
 #include "doctor.h"
 #include "ports.h"
+#include "processes.h"
 
 #define STATE_LISTEN 0x0a
 
-struct listener {
-	unsigned int user;
-	unsigned long inode; /* 0: nobody listens */
-};
-
-/* Somebody who listens on a port, in one family. */
+/* Somebody who listens on a port, in one family; inode 0: nobody. */
 static struct listener find_listener(const char *path, unsigned int port)
 {
 	unsigned int at, state, user;
@@ -35,56 +32,17 @@ static struct listener find_listener(const char *path, unsigned int port)
 		if (sscanf(line, " %*d: %*[0-9A-F]:%4x %*s %2x %*s %*s %*s %u %*u %lu", &at, &state,
 			   &user, &inode) == 4 &&
 		    at == port && state == STATE_LISTEN)
-			found = (struct listener){ user, inode };
+			found = (struct listener){ .uid = user, .inode = inode };
 	if (file)
 		fclose(file);
 	return found;
-}
-
-/* The line with the services that a cgroup may be: that of the nearest one that the policy names. */
-static uint32_t services_line(const struct doctor *doctor, const char *cgroup)
-{
-	const struct policy_header *header = doctor->status.names.header;
-	const struct policy_cell *cell;
-	char path[PATH_MAX], *slash;
-	size_t mount = strlen(doctor->mount);
-	uint64_t id;
-
-	snprintf(path, sizeof(path), "%s%s", doctor->mount, cgroup);
-	for (;;) {
-		if (!cgroup_id(path, &id)) {
-			cell = policy_hash_find(&doctor->status.names.image, &header->cgroups, id);
-			if (cell)
-				return cell->value2;
-		}
-		slash = strrchr(path, '/');
-		if (!slash || slash < path + mount)
-			return header->cgroup_none_services;
-		*slash = '\0';
-	}
-}
-
-/* Whether a listener is the service's, by the user and cgroup of its maker. */
-static bool is_listener(const struct doctor *doctor, size_t slot, unsigned int user,
-			const char *cgroup)
-{
-	const struct policy_image *image = &doctor->status.names.image;
-	const struct policy_header *header = doctor->status.names.header;
-	uint32_t by_cgroup = services_line(doctor, cgroup);
-	uint32_t by_user = policy_table_find(image, header->service_user, policy_value32(user), 32);
-	const __u64 *users, *cgroups;
-
-	if (!by_user || !by_cgroup)
-		return false;
-	users = policy_line(image, by_user);
-	cgroups = policy_line(image, by_cgroup);
-	return users && cgroups && policy_services(users, cgroups, 1) & UINT64_C(1) << slot;
 }
 
 static void examine_owner(struct doctor *doctor, size_t slot, const char *thing,
 			  const struct listener *listener)
 {
 	unsigned int pid = process_of_socket(listener->inode);
+	struct explanation explanation;
 	char cgroup[1024];
 
 	if (!pid || cgroup_of_process(pid, cgroup, sizeof(cgroup))) {
@@ -99,13 +57,14 @@ static void examine_owner(struct doctor *doctor, size_t slot, const char *thing,
 			"process %u listens in cgroup %s, outside of %s, where the instance is: "
 			"it counts as down",
 			pid, cgroup, doctor->status.cgroup);
-	else if (!is_listener(doctor, slot, listener->user, cgroup))
+	else if (explain_begin(&explanation, &doctor->status.names.image, NULL, NULL) ||
+		 !(explain_identity(&explanation, listener->uid, cgroup, true) >> slot & 1))
 		doctor_find(doctor, SEVERITY_WARNING, thing,
 			    "start the service as the policy says, or mend its identity; if its "
 			    "cgroup was made again, apply the policy again",
 			    "process %u, whose socket is of user %u, in cgroup %s, listens, and is "
 			    "not the service by its identity: it counts as down",
-			    pid, listener->user, cgroup);
+			    pid, listener->uid, cgroup);
 	else
 		doctor_find(doctor, SEVERITY_OK, thing, NULL,
 			    "process %u listens, and is the service", pid);

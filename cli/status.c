@@ -5,16 +5,10 @@
  */
 #include <stdio.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #include "command.h"
 #include "json.h"
 #include "status.h"
-
-#ifndef SO_NETNS_COOKIE
-#define SO_NETNS_COOKIE 71
-#endif
 
 struct options {
 	struct common common;
@@ -57,15 +51,9 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
 /* Listeners can be looked for only in our own network namespace. */
 static bool is_elsewhere(const struct control *control)
 {
-	int socket_unix = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	socklen_t size = sizeof(uint64_t);
-	uint64_t own = control->netns;
+	uint64_t own;
 
-	if (socket_unix < 0)
-		return false;
-	getsockopt(socket_unix, SOL_SOCKET, SO_NETNS_COOKIE, &own, &size);
-	close(socket_unix);
-	return own != control->netns;
+	return !netns_cookie(&own) && own != control->netns;
 }
 
 static void gather_services(struct status *status, struct instance *instance)

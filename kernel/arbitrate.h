@@ -2,7 +2,8 @@
 /*
  * The decision on one connection, or one flow of datagrams: it asks the policy, skips the services
  * that the records before it name, and finds the first service left whose filter says so and whose
- * listener is alive. What to do about it is the affair of the hook.
+ * listener is alive. What to do about it is the affair of the hook. platform/explain.c foretells it:
+ * change both.
  */
 #ifndef WAYBILL_KERNEL_ARBITRATE_H
 #define WAYBILL_KERNEL_ARBITRATE_H

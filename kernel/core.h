@@ -64,11 +64,16 @@ struct cgroup {
 	struct cgroup *ancestors[0];
 };
 
+typedef struct {
+	unsigned int val;
+} kuid_t;
+
 struct super_block {
 	__u32 s_dev;
 };
 
 struct inode {
+	kuid_t i_gid; /* a kgid_t, which is the same */
 	unsigned long i_ino;
 	__u32 i_generation;
 	struct super_block *i_sb;
@@ -100,10 +105,6 @@ struct sock_cgroup_data {
 	struct cgroup *cgroup;
 };
 
-typedef struct {
-	unsigned int val;
-} kuid_t;
-
 struct in6_addr {
 	union {
 		__u8 u6_addr8[16];
@@ -125,6 +126,7 @@ typedef struct {
 struct sock;
 
 struct sock_common {
+	int skc_bound_dev_if;
 	__u32 skc_daddr, skc_rcv_saddr;
 	__u16 skc_dport, skc_num;
 	unsigned short skc_family;
@@ -137,6 +139,11 @@ struct socket {
 	struct sock *sk;
 };
 
+struct socket_alloc {
+	struct socket socket;
+	struct inode vfs_inode;
+};
+
 struct sock_reuseport {
 	__u16 num_socks;
 	struct sock *socks[0];
@@ -147,6 +154,8 @@ struct sock {
 	struct sock_reuseport *sk_reuseport_cb;
 	struct socket *sk_socket;
 	kuid_t sk_uid;
+	__u32 sk_max_ack_backlog;
+	__u8 sk_userlocks : 4;
 	struct sock_cgroup_data sk_cgrp_data;
 };
 

@@ -8,10 +8,10 @@
 
 #include "maps.h"
 
-static __always_inline void flow_addresses(struct sock *sk, struct flow_entry *entry)
+static __always_inline void socket_addresses(struct sock *sk, struct waybill_address *local,
+					     struct waybill_address *remote)
 {
 	struct sock_common *common = &sk->__sk_common;
-	struct waybill_address *local = &entry->server, *remote = &entry->client;
 
 	local->family = remote->family = AF_INET;
 	if (common->skc_family == AF_INET) {
@@ -27,9 +27,6 @@ static __always_inline void flow_addresses(struct sock *sk, struct flow_entry *e
 	}
 	local->port = bpf_htons(common->skc_num);
 	remote->port = common->skc_dport;
-	entry->protocol = IPPROTO_TCP;
-	entry->tcp_state = common->skc_state;
-	entry->netns_inode = common->skc_net.net->ns.inum;
 }
 
 static __always_inline int flow_write(struct bpf_iter__tcp *ctx)
@@ -60,7 +57,10 @@ static __always_inline int flow_write(struct bpf_iter__tcp *ctx)
 	if (!accepted)
 		return 0;
 	entry.accepted = *accepted;
-	flow_addresses(sk, &entry);
+	socket_addresses(sk, &entry.server, &entry.client);
+	entry.protocol = IPPROTO_TCP;
+	entry.tcp_state = common->skc_state;
+	entry.netns_inode = sk->__sk_common.skc_net.net->ns.inum;
 	history = accepted->history ? bpf_sk_storage_get(&histories, owner, 0, 0) : 0;
 	if (history) {
 		length = history->length;

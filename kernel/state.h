@@ -271,6 +271,21 @@ struct flow_entry {
 
 #define RESET_MAX (1 << 20) /* connections at once */
 
+/*
+ * What the other iterator gives, for each client's socket that is connected and was not redirected:
+ * by what it would be decided on, if it were connected now.
+ */
+struct socket_entry {
+	__u64 cookie;
+	__u64 cgroup; /* where it was made, and by whom: */
+	__u32 uid, gid;
+	__u32 inode;
+	__u32 interface;
+	struct waybill_address local, remote; /* as they are: */
+	__u32 bound;                          /* whether its user chose the local address */
+	__u32 tcp_state;
+};
+
 /* A flow of datagrams to end. */
 struct reset_datagrams {
 	__u64 flow; /* id */

@@ -2,7 +2,8 @@
 /*
  * Arbitration: which service sees a connection next. The filters that match are walked in order of
  * precedence; services that the records name, or that identity says have seen it, are passed by;
- * and a service that is to see it must have a live listener of its own.
+ * and a service that is to see it must have a live listener of its own. platform/explain.c walks
+ * the same way for people: change both.
  */
 #ifndef WAYBILL_KERNEL_WALK_H
 #define WAYBILL_KERNEL_WALK_H

@@ -459,3 +459,14 @@ int instance_check(struct instance *instance, const struct policy *policy,
 {
 	return apply(instance, policy, true, result, message);
 }
+
+int policy_compile_here(const struct policy *policy, struct policy_image *image,
+			struct message *message)
+{
+	struct policy_target target = { .executable = geteuid() ? NULL : executable_find };
+	char mount[PATH_MAX / 2];
+	int error = cgroup_mount(mount, sizeof(mount), message);
+
+	target.cgroup_root = mount;
+	return error ? error : policy_compile(policy, &target, image, message);
+}

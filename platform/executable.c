@@ -9,6 +9,7 @@
 #include <bpf/libbpf.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -51,6 +52,21 @@ int executable_find(const char *path, struct policy_executable *executable, char
 		error = -ENOEXEC;
 	else
 		error = ask(descriptor, executable);
+	close(descriptor);
+	return error;
+}
+
+/* By the link in /proc itself: the path that it shows may be another thing here, or deleted. */
+int executable_of_process(unsigned int pid, struct policy_executable *executable)
+{
+	char path[64];
+	int descriptor, error;
+
+	snprintf(path, sizeof(path), "/proc/%u/exe", pid);
+	descriptor = open(path, O_PATH | O_CLOEXEC);
+	if (descriptor < 0)
+		return -errno;
+	error = ask(descriptor, executable);
 	close(descriptor);
 	return error;
 }

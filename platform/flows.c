@@ -39,8 +39,7 @@ static int link_open(struct instance *instance, struct message *message)
 	return link;
 }
 
-/* Everything the iterator gives, for free(). */
-static int read_all(int descriptor, uint8_t **bytes, size_t *size, struct message *message)
+int iterator_read(int iterator, uint8_t **bytes, size_t *size, struct message *message)
 {
 	size_t room = 0;
 	ssize_t count;
@@ -56,7 +55,7 @@ static int read_all(int descriptor, uint8_t **bytes, size_t *size, struct messag
 			*bytes = more;
 			room = room ? room * 2 : 262144;
 		}
-		count = read(descriptor, *bytes + *size, room - *size);
+		count = read(iterator, *bytes + *size, room - *size);
 		if (count < 0 && (errno == EAGAIN || errno == EINTR))
 			continue;
 		if (count < 0)
@@ -186,7 +185,7 @@ static int connections_each(void *data, struct message *message)
 	iterator = bpf_iter_create(reading->link);
 	if (iterator < 0)
 		return fail(message, iterator, "cannot read the flows: %s", strerror(-iterator));
-	error = read_all(iterator, &bytes, &size, message);
+	error = iterator_read(iterator, &bytes, &size, message);
 	close(iterator);
 	for (size_t at = 0; !error && at + sizeof(struct flow_entry) <= size;) {
 		const struct flow_entry *entry = (const void *)(bytes + at);

@@ -63,7 +63,7 @@ const struct control *instance_control(struct instance *instance)
 	return &instance->control;
 }
 
-static int netns_cookie(uint64_t *cookie)
+int netns_cookie(uint64_t *cookie)
 {
 	int descriptor = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0), error = 0;
 	socklen_t size = sizeof(*cookie);

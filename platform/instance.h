@@ -141,6 +141,12 @@ int sources_add(uint32_t owner);
 void sources_remove(uint32_t owner);
 uint32_t source6_of(uint32_t owner);
 
+/* reset.c: the programs that end flows, over the maps of the instance. */
+struct waybill_reset;
+int reset_load(struct instance *instance, struct waybill_reset **programs, struct message *message);
+/* flows.c: everything that an iterator gives, for free(). */
+int iterator_read(int iterator, uint8_t **bytes, size_t *size, struct message *message);
+
 /* keys.c: the first key of a new instance. */
 int keys_begin(struct instance *instance, struct message *message);
 

@@ -21,6 +21,21 @@
 
 struct instance;
 
+/* process.c: the first process for which a function says so, or 0. */
+unsigned int process_find(bool (*fits)(unsigned int pid, void *data), void *data);
+/* Which process holds a socket, 0 if none is found: of one, or of many, read once. */
+unsigned int process_of_socket(unsigned long inode);
+struct socket_holders {
+	struct socket_holder {
+		unsigned long inode;
+		unsigned int pid;
+	} * holder;
+	size_t count, room;
+};
+int socket_holders_read(struct socket_holders *holders); /* 0 or -ENOMEM */
+unsigned int socket_holder_find(const struct socket_holders *holders, unsigned long inode);
+void socket_holders_free(struct socket_holders *holders);
+
 /* cgroup.c: where cgroup2 is mounted, read from mountinfo. Returns 0, or -ENOENT with message. */
 int cgroup_mount(char *path, size_t size, struct message *message);
 /* The id of a cgroup, given its directory. */
@@ -32,7 +47,11 @@ int cgroup_of_process(unsigned int pid, char *path, size_t size);
 /* Whether a path is a cgroup or below it. */
 bool cgroup_is_below(const char *path, const char *above);
 
-/* executable.c: the executable at a path, for policy_target. -ENOEXEC: it is not one. Needs root. */
+/*
+ * executable.c: the executable of a process, or at a path, for policy_target. -ENOEXEC: it is not one.
+ * Needs root.
+ */
+int executable_of_process(unsigned int pid, struct policy_executable *executable);
 int executable_find(const char *path, struct policy_executable *executable, char real[PATH_MAX]);
 
 /*
@@ -63,6 +82,8 @@ void addresses_remove(void);
 /* Names of instances that are pinned, for free() each and then the array. */
 int instance_list(char ***names, size_t *count, struct message *message);
 const struct control *instance_control(struct instance *instance);
+/* The cookie of the network namespace that the caller is in. */
+int netns_cookie(uint64_t *cookie);
 
 /* apply.c. Compiles the policy for the instance and swaps it in. */
 struct apply_result {
@@ -75,6 +96,9 @@ int instance_apply(struct instance *instance, const struct policy *policy,
 /* Compiles, and applies nothing. For `apply --check`. */
 int instance_check(struct instance *instance, const struct policy *policy,
 		   struct apply_result *result, struct message *message);
+/* Compiles an image that is only asked, and belongs to no instance; policy_compile() for this host. */
+int policy_compile_here(const struct policy *policy, struct policy_image *image,
+			struct message *message);
 /*
  * A copy of the image in force, for free(image->line). -ENOENT without message if no policy is
  * applied. Its header, services and filters are read with the functions of kernel/policy.h.
@@ -132,7 +156,8 @@ int instance_flows(struct instance *instance, int (*each)(void *data, const stru
  * cannot (before 6.5) and there is a connection among them.
  */
 struct reset {
-	uint64_t flow;   /* id */
+	uint64_t flow;   /* id; 0: */
+	uint64_t socket; /* cookie of one that belongs to no flow */
 	uint32_t number; /* of a flow of datagrams; else 0 */
 };
 int instance_reset(struct instance *instance, const struct reset *flow, size_t count,

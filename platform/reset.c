@@ -29,7 +29,7 @@ bool reset_supported(void)
 	return kernel_has_function("bpf_sock_destroy");
 }
 
-static int load(struct instance *instance, struct waybill_reset **programs, struct message *message)
+int reset_load(struct instance *instance, struct waybill_reset **programs, struct message *message)
 {
 	libbpf_print_fn_t print = libbpf_set_print(libbpf_quiet);
 	int error = 0;
@@ -73,14 +73,26 @@ static int reset_here(void *data, struct message *message)
 	return error;
 }
 
+/* Where what is to be ended is noted, and by what. */
+static int map_of(const struct waybill_reset *programs, const struct reset *flow)
+{
+	return bpf_map__fd(flow->flow ? programs->maps.resets : programs->maps.socket_resets);
+}
+
+static const uint64_t *key_of(const struct reset *flow)
+{
+	return flow->flow ? &flow->flow : &flow->socket;
+}
+
 static int reset_connections(struct waybill_reset *programs, const struct reset *flow, size_t count,
 			     size_t *failed, struct message *message)
 {
-	int map = bpf_map__fd(programs->maps.resets), link, error = 0;
 	uint32_t sockets = 0;
+	int link, error = 0;
 
 	for (size_t i = 0; !error && i < count; i++)
-		if (!flow[i].number && bpf_map_update_elem(map, &flow[i].flow, &sockets, BPF_ANY))
+		if (!flow[i].number && bpf_map_update_elem(map_of(programs, &flow[i]),
+							   key_of(&flow[i]), &sockets, BPF_ANY))
 			error = fail(message, -errno, "the list of flows to reset: %s",
 				     strerror(errno));
 	if (error)
@@ -92,7 +104,8 @@ static int reset_connections(struct waybill_reset *programs, const struct reset 
 	error = netns_each(reset_here, &link, message);
 	close(link);
 	for (size_t i = 0; i < count; i++)
-		if (!flow[i].number && !bpf_map_lookup_elem(map, &flow[i].flow, &sockets) &&
+		if (!flow[i].number &&
+		    !bpf_map_lookup_elem(map_of(programs, &flow[i]), key_of(&flow[i]), &sockets) &&
 		    sockets)
 			++*failed;
 	return error;
@@ -133,7 +146,7 @@ int instance_reset(struct instance *instance, const struct reset *flow, size_t c
 			message, -EOPNOTSUPP,
 			"this kernel cannot reset connections: it lacks bpf_sock_destroy (Linux "
 			"6.5 has it; until then end the services, or `ss --kill`)");
-	error = load(instance, &programs, message);
+	error = reset_load(instance, &programs, message);
 	if (error)
 		return error;
 	if (connections)

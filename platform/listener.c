@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/*
+ * Who listens at an address. The kernel's sock_diag is asked for that one socket, which it looks up
+ * as bpf_sk_lookup_tcp and bpf_sk_lookup_udp do in the hooks; and it tells what the hooks read of
+ * it, the user who made it and the cgroup.
+ */
+#include "explain.h"
+
+#include <errno.h>
+#include <linux/inet_diag.h>
+#include <linux/netlink.h>
+#include <linux/rtnetlink.h>
+#include <linux/sock_diag.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+static void take(const struct nlmsghdr *header, struct listener *listener)
+{
+	const struct inet_diag_msg *found = NLMSG_DATA(header);
+	const struct rtattr *attribute = (const void *)(found + 1);
+	int length = NLMSG_PAYLOAD(header, sizeof(*found));
+
+	*listener = (struct listener){ .uid = found->idiag_uid, .inode = found->idiag_inode };
+	for (; RTA_OK(attribute, length); attribute = RTA_NEXT(attribute, length))
+		if (attribute->rta_type == INET_DIAG_CGROUP_ID)
+			memcpy(&listener->cgroup, RTA_DATA(attribute), sizeof(listener->cgroup));
+}
+
+int listener_look_up(const struct waybill_address *endpoint, bool udp, struct listener *listener)
+{
+	struct {
+		struct nlmsghdr header;
+		struct inet_diag_req_v2 request;
+	} ask = {
+		.header = { .nlmsg_len = sizeof(ask),
+			    .nlmsg_type = SOCK_DIAG_BY_FAMILY,
+			    .nlmsg_flags = NLM_F_REQUEST },
+		.request = { .sdiag_family = endpoint->family,
+			     .sdiag_protocol = udp ? IPPROTO_UDP : IPPROTO_TCP,
+			     .idiag_states = ~0U,
+			     .id.idiag_cookie = { INET_DIAG_NOCOOKIE, INET_DIAG_NOCOOKIE } },
+	};
+	/* Of datagram sockets it takes source and destination the other way round. */
+	__be32 *address = udp ? ask.request.id.idiag_dst : ask.request.id.idiag_src;
+	int descriptor = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG);
+	union {
+		struct nlmsghdr header;
+		char bytes[4096];
+	} answer;
+	ssize_t length;
+	int error = 0;
+
+	if (descriptor < 0)
+		return -errno;
+	if (endpoint->family == AF_INET)
+		memcpy(address, endpoint->address + 12, 4);
+	else
+		memcpy(address, endpoint->address, 16);
+	*(udp ? &ask.request.id.idiag_dport : &ask.request.id.idiag_sport) = endpoint->port;
+	if (send(descriptor, &ask, sizeof(ask), 0) < 0 ||
+	    (length = recv(descriptor, &answer, sizeof(answer), 0)) < 0)
+		error = -errno;
+	else if (!NLMSG_OK(&answer.header, length))
+		error = -EPROTO;
+	else if (answer.header.nlmsg_type == NLMSG_ERROR)
+		error = ((const struct nlmsgerr *)NLMSG_DATA(&answer.header))->error;
+	else if (!udp && ((const struct inet_diag_msg *)NLMSG_DATA(&answer.header))->idiag_state !=
+				 TCP_LISTEN)
+		error = -ENOENT;
+	else
+		take(&answer.header, listener);
+	close(descriptor);
+	return error;
+}
