@@ -32,6 +32,7 @@ int command_apply(int argc, char **argv);
 int command_doctor(int argc, char **argv);
 int command_down(int argc, char **argv);
 int command_exec(int argc, char **argv);
+int command_explain(int argc, char **argv);
 int command_flows(int argc, char **argv);
 int command_graph(int argc, char **argv);
 int command_metrics(int argc, char **argv);

@@ -22,6 +22,7 @@ static const struct subcommand subcommands[] = {
 	{ "exec", command_exec, "Start a service in its identity, with listeners of its own" },
 	{ "status", command_status, "Show policy, services, listeners and counters" },
 	{ "flows", command_flows, "List live redirected connections with their chains" },
+	{ "explain", command_explain, "Say what would become of a connection, and why" },
 	{ "graph", command_graph, "Draw applications, services and destinations as a picture" },
 	{ "doctor", command_doctor, "Say what is wrong, why, and how to mend it" },
 	{ "monitor", command_monitor, "Show each decision as it happens, with its reason" },
