@@ -11,7 +11,7 @@
 #include <time.h>
 
 #include "command.h"
-#include "flow_reset.h"
+#include "existing.h"
 #include "json.h"
 #include "ports.h"
 #include "progress.h"
@@ -26,7 +26,9 @@ struct apply {
 
 static const struct argp_option options[] = {
 	{ "check", 'n', 0, 0, "Only say whether the policy could be applied", 1 },
-	{ "reset-existing", 'r', 0, 0, "Then end connections that an earlier policy redirected",
+	{ "reset-existing", 'r', 0, 0,
+	  "Then end connections that an earlier policy redirected, or that none did and this one "
+	  "would; with --check, list them",
 	  1 },
 	{ 0 },
 };
@@ -34,10 +36,12 @@ static const struct argp_option options[] = {
 static const char documentation[] =
 	"Put a policy in force, at once and whole: every connection meets either the old one or "
 	"the new one. FILE - is standard input.\v"
-	"With --check nothing is changed; root is not needed then, nor an instance.\n\n"
+	"With --check nothing is changed; root is not needed then, nor an instance. With --check "
+	"and --reset-existing both are, and connections are listed that would be ended.\n\n"
 	"EXAMPLES:\n"
 	"  waybill apply /etc/waybill/policy.yaml\n"
 	"  waybill apply --check policy.yaml\n"
+	"  waybill apply --check --reset-existing policy.yaml\n"
 	"  waybill apply --reset-existing policy.yaml\n"
 	"  generate-policy | waybill apply -\n" EXIT_STATUS_HELP;
 
@@ -64,8 +68,6 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
 	case ARGP_KEY_END:
 		if (!apply->file)
 			argp_error(state, "name a policy file");
-		if (apply->check && apply->reset_existing)
-			argp_error(state, "--check changes nothing: leave out --reset-existing");
 		return 0;
 	default:
 		return ARGP_ERR_UNKNOWN;
@@ -123,17 +125,12 @@ static int load(const struct apply *apply, struct policy **policy, struct messag
 static int check_alone(const struct policy *policy, struct apply_result *result,
 		       struct message *message)
 {
-	struct policy_target target = { 0 };
 	struct policy_image image;
-	char mount[PATH_MAX / 2];
 	struct timespec begin, end;
 	int error;
 
 	clock_gettime(CLOCK_MONOTONIC, &begin);
-	error = cgroup_mount(mount, sizeof(mount), message);
-	target.cgroup_root = mount;
-	if (!error)
-		error = policy_compile(policy, &target, &image, message);
+	error = policy_compile_here(policy, &image, message);
 	if (error)
 		return error;
 	clock_gettime(CLOCK_MONOTONIC, &end);
@@ -185,8 +182,10 @@ static const char *plural(size_t count)
 	return count == 1 ? "" : "s";
 }
 
-static void print_result(const struct apply *apply, const struct apply_result *result, size_t ended)
+static void print_result(const struct apply *apply, const struct apply_result *result,
+			 const struct existing_count *existing, json_t *list)
 {
+	size_t count = existing->redirected + existing->unredirected;
 	json_t *json;
 
 	if (apply->common.json) {
@@ -199,8 +198,13 @@ static void print_result(const struct apply *apply, const struct apply_result *r
 			json_object_set_new(json, "instance", json_string(apply->common.instance));
 			json_object_set_new(json, "generation", json_integer(result->generation));
 		}
-		if (apply->reset_existing)
-			json_object_set_new(json, "reset", json_integer(ended));
+		if (apply->reset_existing) {
+			json_object_set_new(json, apply->check ? "would_reset" : "reset",
+					    json_integer(count));
+			json_object_set_new(json, "not_redirected",
+					    apply->check ? json_incref(list) :
+							   json_integer(existing->unredirected));
+		}
 		json_print(json);
 		return;
 	}
@@ -212,20 +216,46 @@ static void print_result(const struct apply *apply, const struct apply_result *r
 	printf(": %zu service%s, %zu filter%s, %.0f ms\n", result->services,
 	       plural(result->services), result->filters, plural(result->filters),
 	       result->seconds * 1000);
-	if (apply->reset_existing)
-		printf("%zu connection%s reset\n", ended, plural(ended));
+	if (!apply->reset_existing)
+		return;
+	printf("%zu connection%s %sreset", count, plural(count), apply->check ? "would be " : "");
+	if (existing->unredirected)
+		printf(", %zu of which nobody had redirected", existing->unredirected);
+	putchar('\n');
 }
 
-static int finish(const struct apply *apply, struct instance *instance,
+/* Which connections --reset-existing would end. */
+static int list_existing(struct instance *instance, const struct policy *policy, json_t *list,
+			 struct existing_count *existing, struct message *message)
+{
+	struct policy_image image;
+	int error = policy_compile_here(policy, &image, message);
+
+	if (error)
+		return error;
+	error = existing_list(instance, &image, list, existing, message);
+	free(image.line);
+	return error;
+}
+
+static int finish(const struct apply *apply, struct instance *instance, const struct policy *policy,
 		  const struct apply_result *result, struct message *message)
 {
-	size_t ended = 0;
-	int error = apply->reset_existing ? reset_existing(instance, &ended, message) : 0;
+	json_t *list = apply->common.json ? json_array() : NULL;
+	struct existing_count existing = { 0 };
+	int error = 0;
 
-	print_result(apply, result, ended);
-	return error ? complain("the policy is in force, but older connections go on: %s",
-				message->text) :
-		       EXIT_OK;
+	if (apply->reset_existing)
+		error = apply->check ? list_existing(instance, policy, list, &existing, message) :
+				       existing_reset(instance, &existing, message);
+	if (!error || !apply->check)
+		print_result(apply, result, &existing, list);
+	json_decref(list);
+	if (!error)
+		return EXIT_OK;
+	return apply->check ? complain("%s", message->text) :
+			      complain("the policy is in force, but older connections go on: %s",
+				       message->text);
 }
 
 int command_apply(int argc, char **argv)
@@ -240,9 +270,9 @@ int command_apply(int argc, char **argv)
 	int status = EXIT_OK, error;
 
 	command_parse(&argp, argc, argv, &apply);
-	if (!apply.check && require_root())
+	if ((!apply.check || apply.reset_existing) && require_root())
 		return EXIT_FAILED;
-	if (!apply.check)
+	if (!apply.check || apply.reset_existing)
 		status = open_instance(&apply.common, &instance);
 	if (status)
 		return status;
@@ -260,7 +290,7 @@ int command_apply(int argc, char **argv)
 	if (error)
 		status = complain("%s", message.text);
 	else
-		status = finish(&apply, instance, &result, &message);
+		status = finish(&apply, instance, policy, &result, &message);
 	policy_free(policy);
 	instance_close(instance);
 	return status;

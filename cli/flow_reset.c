@@ -6,13 +6,10 @@
 #include <stdlib.h>
 
 #include "flow_reset.h"
-#include "flow_select.h"
 #include "json.h"
 
-int reset_add(struct reset_list *list, const struct flow *flow)
+static int add(struct reset_list *list, struct reset reset)
 {
-	uint64_t id = flow->entry->accepted.hop.flow;
-
 	if (list->count == list->room) {
 		size_t room = list->room ? 2 * list->room : 64;
 		struct reset *more = reallocarray(list->flow, room, sizeof(*more));
@@ -22,12 +19,26 @@ int reset_add(struct reset_list *list, const struct flow *flow)
 		list->flow = more;
 		list->room = room;
 	}
-	/* The number of a flow of datagrams is the low end of its id. */
-	list->flow[list->count++] = (struct reset){
-		.flow = id,
-		.number = flow->entry->protocol == IPPROTO_UDP ? id & WAYBILL_FLOW_MASK : 0,
-	};
+	list->flow[list->count++] = reset;
 	return 0;
+}
+
+int reset_add(struct reset_list *list, const struct flow *flow)
+{
+	uint64_t id = flow->entry->accepted.hop.flow;
+
+	/* The number of a flow of datagrams is the low end of its id. */
+	return add(
+		list,
+		(struct reset){
+			.flow = id,
+			.number = flow->entry->protocol == IPPROTO_UDP ? id & WAYBILL_FLOW_MASK : 0,
+		});
+}
+
+int reset_add_socket(struct reset_list *list, uint64_t cookie)
+{
+	return add(list, (struct reset){ .socket = cookie });
 }
 
 void reset_free(struct reset_list *list)
@@ -47,31 +58,4 @@ int reset_run(struct instance *instance, const struct reset_list *list, bool jso
 	else
 		printf("%zu connection%s reset\n", list->count, list->count == 1 ? "" : "s");
 	return EXIT_OK;
-}
-
-struct existing {
-	struct names names;
-	struct reset_list list;
-};
-
-static int on_existing(void *data, const struct flow *flow)
-{
-	struct existing *existing = data;
-
-	return flow_is_older(&existing->names, flow) ? reset_add(&existing->list, flow) : 0;
-}
-
-int reset_existing(struct instance *instance, size_t *ended, struct message *message)
-{
-	struct existing existing = { 0 };
-	int error;
-
-	names_open(&existing.names, instance);
-	error = instance_flows(instance, on_existing, &existing, message);
-	if (!error)
-		error = instance_reset(instance, existing.list.flow, existing.list.count, message);
-	*ended = existing.list.count;
-	reset_free(&existing.list);
-	names_close(&existing.names);
-	return error;
 }

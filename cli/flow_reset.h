@@ -12,10 +12,9 @@ struct reset_list {
 
 /* 0 or -ENOMEM. */
 int reset_add(struct reset_list *list, const struct flow *flow);
+int reset_add_socket(struct reset_list *list, uint64_t cookie);
 void reset_free(struct reset_list *list);
 /* Ends them, and prints how many. Returns an exit code, after a complaint. */
 int reset_run(struct instance *instance, const struct reset_list *list, bool json);
-/* Ends what an earlier policy than that in force has redirected. */
-int reset_existing(struct instance *instance, size_t *ended, struct message *message);
 
 #endif

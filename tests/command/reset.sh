@@ -3,56 +3,7 @@
 # waybill flows --reset: what is selected, and nothing else, is ended at both ends at once, in every
 # family, chains and flows of datagrams included; apply --reset-existing ends what is older.
 . "$(dirname "$0")/world.sh"
-grep -qw bpf_sock_destroy /proc/kallsyms || { echo "skipped: the kernel cannot reset connections"; exit 77; }
-
-# hold ADDRESS PORT USER [mptcp]: holds a connection as that user. Prints its port and pid, and how it ends.
-cat >"$work/hold" <<'PYTHON'
-import os, socket, sys
-os.setuid(int(sys.argv[3]))
-family = socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET
-if len(sys.argv) > 4:
-    s = socket.socket(family, socket.SOCK_STREAM, 262)
-else:
-    s = socket.socket(family)
-s.connect((sys.argv[1], int(sys.argv[2])))
-print(s.getsockname()[1], os.getpid(), flush=True)
-s.setblocking(True)
-try:
-    s.sendall(b"GET ")
-    data = s.recv(100)
-    print("closed" if data == b"" else "data", flush=True)
-except OSError as error:
-    print(error.errno, flush=True)
-PYTHON
-
-# hold NAME USER ADDRESS PORT: in the background, with its words in $work/NAME.held.
-hold() {
-	: >"$work/$1.held"
-	in_cgroup app python3 "$work/hold" "$3" "$4" "$2" ${5:-} >"$work/$1.held" 2>&1 &
-	started="$started $!"
-	wait_for "[ -s $work/$1.held ]"
-}
-
-held() {
-	[ "$(wc -l <"$work/$1.held")" -eq 1 ] || fail "$1 is not open: $(cat "$work/$1.held")"
-}
-
-# It ended, and no socket of its port is left, not even one that waits.
-gone() {
-	wait_for "[ \$(wc -l <$work/$1.held) -eq 2 ]"
-	grep -qxE 'closed|10[34]' "$work/$1.held" || fail "$1: $(cat "$work/$1.held")"
-	port=$(head -1 "$work/$1.held" | cut -d" " -f1)
-	[ -z "$(ss -Hatn "sport = $port or dport = $port")" ] || fail "$1: $(ss -Hatn "sport = $port or dport = $port")"
-}
-
-flows() {
-	expect 0 "$WAYBILL" flows --instance "$name" "$@"
-}
-
-# The chains are whole: so many hops are open.
-chains() {
-	wait_for "[ \$('$WAYBILL' flows --json --instance $name | grep -c original_destination) -eq $1 ]"
-}
+. "$(dirname "$0")/hold.sh"
 
 said() {
 	[ "$(cat "$work/out")" = "$1" ] || fail "it says: $(cat "$work/out")"
@@ -127,8 +78,6 @@ held two
 expect 0 "$WAYBILL" apply "$work/policy.yaml" --instance "$name" --reset-existing
 grep -q "2 connections" "$work/out" || fail "$(cat "$work/out")"
 gone two
-expect 2 "$WAYBILL" apply "$work/policy.yaml" --check --reset-existing
-
 hold one 65001 127.66.0.1 8080
 # MPTCP: every subflow of it.
 if [ "$(cat /proc/sys/net/mptcp/enabled 2>/dev/null)" = 1 ]; then
