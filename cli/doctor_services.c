@@ -17,54 +17,44 @@
 #include "ports.h"
 #include "processes.h"
 
-#define STATE_LISTEN 0x0a
-
-/* Somebody who listens on a port, in one family; inode 0: nobody. */
-static struct listener find_listener(const char *path, unsigned int port)
-{
-	unsigned int at, state, user;
-	struct listener found = { 0 };
-	FILE *file = fopen(path, "re");
-	unsigned long inode;
-	char line[512];
-
-	while (file && !found.inode && fgets(line, sizeof(line), file))
-		if (sscanf(line, " %*d: %*[0-9A-F]:%4x %*s %2x %*s %*s %*s %u %*u %lu", &at, &state,
-			   &user, &inode) == 4 &&
-		    at == port && state == STATE_LISTEN)
-			found = (struct listener){ .uid = user, .inode = inode };
-	if (file)
-		fclose(file);
-	return found;
-}
-
 static void examine_owner(struct doctor *doctor, size_t slot, const char *thing,
-			  const struct listener *listener)
+			  const struct listener_owner *owner)
 {
-	unsigned int pid = process_of_socket(listener->inode);
+	unsigned int pid = process_of_socket(owner->inode);
 	struct explanation explanation;
 	char cgroup[1024];
+	int error;
 
-	if (!pid || cgroup_of_process(pid, cgroup, sizeof(cgroup))) {
+	error = owner->cgroup ? cgroup_path(owner->cgroup, cgroup, sizeof(cgroup)) :
+				cgroup_of_process(pid, cgroup, sizeof(cgroup));
+	if (owner->cgroup && error == -ENOENT) {
+		doctor_find(doctor, SEVERITY_WARNING, thing, "start it again",
+			    "process %u listens, but the cgroup in which its socket was made was "
+			    "removed: it counts as down",
+			    pid);
+		return;
+	}
+	if (error) {
 		doctor_find(doctor, SEVERITY_NOTE, thing, NULL,
-			    "somebody listens, but his process cannot be found from here");
+			    "somebody listens, but where he is cannot be found from here");
 		return;
 	}
 	if (!cgroup_is_below(cgroup, doctor->status.cgroup))
 		doctor_find(
 			doctor, SEVERITY_WARNING, thing,
 			"start it in a cgroup below that, or the instance on one above both",
-			"process %u listens in cgroup %s, outside of %s, where the instance is: "
-			"it counts as down",
+			"process %u listens, whose socket was made in cgroup %s, outside of %s, "
+			"where the instance is: it counts as down",
 			pid, cgroup, doctor->status.cgroup);
 	else if (explain_begin(&explanation, &doctor->status.names.image, NULL, NULL) ||
-		 !(explain_identity(&explanation, listener->uid, cgroup, true) >> slot & 1))
-		doctor_find(doctor, SEVERITY_WARNING, thing,
-			    "start the service as the policy says, or mend its identity; if its "
-			    "cgroup was made again, apply the policy again",
-			    "process %u, whose socket is of user %u, in cgroup %s, listens, and is "
-			    "not the service by its identity: it counts as down",
-			    pid, listener->uid, cgroup);
+		 !(explain_identity(&explanation, owner->user, cgroup, true) >> slot & 1))
+		doctor_find(
+			doctor, SEVERITY_WARNING, thing,
+			"start the service as the policy says (waybill exec), or mend its identity "
+			"or listener; if its cgroup was made again, apply the policy again",
+			"process %u, whose socket was made by user %u in cgroup %s, listens, and "
+			"is not the service by its identity: it counts as down",
+			pid, owner->user, cgroup);
 	else
 		doctor_find(doctor, SEVERITY_OK, thing, NULL,
 			    "process %u listens, and is the service", pid);
@@ -74,7 +64,7 @@ static void examine_listeners(struct doctor *doctor, size_t slot)
 {
 	const struct service_status *at = &doctor->status.service[slot];
 	unsigned int port = ntohs(at->service->tcp_port);
-	struct listener listener;
+	struct listener_owner owner;
 	char thing[64];
 
 	snprintf(thing, sizeof(thing), "service %s", at->service->name);
@@ -92,10 +82,8 @@ static void examine_listeners(struct doctor *doctor, size_t slot)
 	if (at->service->has6 && !at->alive6)
 		doctor_find(doctor, SEVERITY_WARNING, thing, "let it listen on ::1 too",
 			    "nobody listens on port %u for IPv6", port);
-	listener = find_listener("/proc/self/net/tcp", port);
-	if (!listener.inode)
-		listener = find_listener("/proc/self/net/tcp6", port);
-	examine_owner(doctor, slot, thing, &listener);
+	owner = listener_owner(port);
+	examine_owner(doctor, slot, thing, &owner);
 }
 
 static void examine_port(struct doctor *doctor, const struct policy_service *service)

@@ -137,7 +137,7 @@ expect 1 env LISTEN_FDS=1 sh -c "$hand" sh "$WAYBILL" exec --instance "$name" --
 	-- true
 
 # Socket activation: systemd listens, and starts the service with the first connection.
-services "endpoint: { tcp: 9001, udp: 9001 }, identity: { cgroup: $cgroup/a },
+services "endpoint: { tcp: 9001, udp: 9001 }, identity: { user: 64101, cgroup: $cgroup/a },
       listener: { user: root, cgroup: $cgroup/other }" \
 	"endpoint: { tcp: 9002 }, identity: { user: 64102 }, when_down: pass,
       listener: { user: root, cgroup: $cgroup/other }" \
@@ -151,6 +151,9 @@ start other systemd-socket-activate -l 127.0.0.1:9001 -l '[::1]:9001' \
 	"$WAYBILL_RELAY" --service a --log "$(log a)"
 listening 9001 2
 through a
+"$WAYBILL" doctor --instance "$name" >"$work/out" || :
+grep -q '^ok *service a: process [0-9]* listens, and is the service' "$work/out" ||
+	fail "$(cat "$work/out")"
 end_in a
 
 # inetd, which gives each connection to a process of its own: a service told by user.
