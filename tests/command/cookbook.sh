@@ -229,7 +229,10 @@ grep -q 'Permission denied' "$work/stranger.err" || fail "$(cat "$work/stranger.
 expect 1 "$WAYBILL" doctor --instance "$name"
 grep -q 'apply' "$work/out" || fail "$(cat "$work/out")"
 use dlp
-relay dlp 9005 64101
+"$WAYBILL" exec --instance "$name" --service dlp --user nobody -- \
+	"$WAYBILL_RELAY" --listen :9005 --service dlp 2>"$work/dlp.err" >"$work/dlp.log" &
+started="$started $!"
+wait_for "grep -q ']:9005' $work/dlp.err"
 expect 0 "$WAYBILL" doctor --instance "$name"
 get app 2000 192.0.2.1
 # Somebody else at its port.

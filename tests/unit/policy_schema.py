@@ -281,7 +281,7 @@ for text, said in zip(WRONG, load_all(WRONG)):
 
 
 def policies():
-    """The examples, and what the documents have of policies: whole ones, and lists of filters."""
+    """The examples, and what the documents have of policies: whole ones, and lists of entries."""
     for path in sorted((source / "examples").rglob("*.yaml")):
         yield path.relative_to(source), path.read_text()
     for path in sorted([source / "README.md", *(source / "docs").glob("*.md")]):
@@ -293,7 +293,9 @@ def policies():
             if re.search(r"^version: ", block, re.MULTILINE):
                 yield name, block
             elif re.match(r"- (\{ )?name: ", block):
-                yield name, yaml.dump({"version": 1, "filters": yaml.load(block, Loader)})
+                entries = yaml.load(block, Loader)
+                kind = "services" if "endpoint" in entries[0] else "filters"
+                yield name, yaml.dump({"version": 1, kind: entries})
 
 
 found = list(policies())
