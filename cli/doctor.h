@@ -34,13 +34,4 @@ void doctor_services(struct doctor *doctor);     /* doctor_services.c: listeners
 void doctor_applications(struct doctor *doctor); /* doctor_applications.c: files of executables */
 void doctor_processes(struct doctor *doctor);    /* doctor_processes.c: those below the cgroup */
 
-/* doctor_listener.c: who made the socket that listens on a TCP port in this network namespace. */
-struct listener_owner {
-	unsigned int user;
-	unsigned long inode; /* 0: nobody listens */
-	uint64_t cgroup;     /* id; 0: the kernel does not tell */
-};
-
-struct listener_owner listener_owner(unsigned int port);
-
 #endif

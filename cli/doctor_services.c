@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * Services: whether their listeners are alive and theirs, as far as /proc tells, whether their ports
- * are safe, and whether the cgroups that the policy names are still there. Whose a listener is, is
- * asked of the policy's image as the kernel half asks it.
+ * Services: whether their listeners are alive and theirs, whether their ports are safe, and whether
+ * the cgroups that the policy names are still there. Whose a listener is, is asked of the policy's
+ * image as the kernel half asks it.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -18,7 +18,7 @@
 #include "processes.h"
 
 static void examine_owner(struct doctor *doctor, size_t slot, const char *thing,
-			  const struct listener_owner *owner)
+			  const struct listener *owner)
 {
 	unsigned int pid = process_of_socket(owner->inode);
 	struct explanation explanation;
@@ -47,14 +47,14 @@ static void examine_owner(struct doctor *doctor, size_t slot, const char *thing,
 			"where the instance is: it counts as down",
 			pid, cgroup, doctor->status.cgroup);
 	else if (explain_begin(&explanation, &doctor->status.names.image, NULL, NULL) ||
-		 !(explain_identity(&explanation, owner->user, cgroup, true) >> slot & 1))
+		 !(explain_identity(&explanation, owner->uid, cgroup, true) >> slot & 1))
 		doctor_find(
 			doctor, SEVERITY_WARNING, thing,
 			"start the service as the policy says (waybill exec), or mend its identity "
 			"or listener; if its cgroup was made again, apply the policy again",
 			"process %u, whose socket was made by user %u in cgroup %s, listens, and "
 			"is not the service by its identity: it counts as down",
-			pid, owner->user, cgroup);
+			pid, owner->uid, cgroup);
 	else
 		doctor_find(doctor, SEVERITY_OK, thing, NULL,
 			    "process %u listens, and is the service", pid);
@@ -64,7 +64,8 @@ static void examine_listeners(struct doctor *doctor, size_t slot)
 {
 	const struct service_status *at = &doctor->status.service[slot];
 	unsigned int port = ntohs(at->service->tcp_port);
-	struct listener_owner owner;
+	struct waybill_address endpoint;
+	struct listener owner;
 	char thing[64];
 
 	snprintf(thing, sizeof(thing), "service %s", at->service->name);
@@ -82,8 +83,9 @@ static void examine_listeners(struct doctor *doctor, size_t slot)
 	if (at->service->has6 && !at->alive6)
 		doctor_find(doctor, SEVERITY_WARNING, thing, "let it listen on ::1 too",
 			    "nobody listens on port %u for IPv6", port);
-	owner = listener_owner(port);
-	examine_owner(doctor, slot, thing, &owner);
+	service_endpoint(at->service, at->alive4 ? AF_INET : AF_INET6, false, &endpoint);
+	if (!listener_look_up(&endpoint, false, &owner))
+		examine_owner(doctor, slot, thing, &owner);
 }
 
 static void examine_port(struct doctor *doctor, const struct policy_service *service)

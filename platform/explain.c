@@ -273,30 +273,6 @@ static enum explain_listener listener_of(const struct explanation *explanation,
 		       LISTENER_ANOTHERS;
 }
 
-/* As service_endpoint. */
-static bool service_endpoint(const struct policy_service *service, uint16_t family, bool udp,
-			     struct waybill_address *endpoint)
-{
-	static const uint8_t mapped[12] = { [10] = 0xff, [11] = 0xff };
-	static const uint8_t prefix[8] = WAYBILL_FLOW_PREFIX6;
-	uint32_t flow = htonl(WAYBILL_FLOW_ADDRESS4 | 1);
-
-	*endpoint = (struct waybill_address){
-		.family = family,
-		.port = udp ? service->udp_port : service->tcp_port,
-	};
-	if (family == AF_INET) {
-		memcpy(endpoint->address, mapped, sizeof(mapped));
-		memcpy(endpoint->address + 12, udp ? (const void *)&flow : service->address4, 4);
-	} else if (udp) {
-		memcpy(endpoint->address, prefix, sizeof(prefix));
-		endpoint->address[15] = 1;
-	} else {
-		memcpy(endpoint->address, service->address6, 16);
-	}
-	return endpoint->port && (udp || (family == AF_INET ? service->has4 : service->has6));
-}
-
 /* As reaches_loopback. */
 static bool reaches_loopback(const struct explanation *explanation,
 			     const struct explain_query *query)

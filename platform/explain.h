@@ -17,6 +17,9 @@ struct listener {
 };
 /* In the network namespace of the calling thread. 0, -ENOENT if nobody does, or another -errno. */
 int listener_look_up(const struct waybill_address *endpoint, bool udp, struct listener *listener);
+/* Where that would be for a service, as service_endpoint in kernel/walk.h. False: it has none. */
+bool service_endpoint(const struct policy_service *service, uint16_t family, bool udp,
+		      struct waybill_address *endpoint);
 
 /* The kernel half has two of these, there is a listener of the service or not; people want more. */
 enum explain_listener {

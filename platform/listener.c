@@ -6,6 +6,7 @@
  */
 #include "explain.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <linux/inet_diag.h>
 #include <linux/netlink.h>
@@ -74,4 +75,42 @@ int listener_look_up(const struct waybill_address *endpoint, bool udp, struct li
 		take(&answer.header, listener);
 	close(descriptor);
 	return error;
+}
+
+bool service_endpoint(const struct policy_service *service, uint16_t family, bool udp,
+		      struct waybill_address *endpoint)
+{
+	static const uint8_t mapped[12] = { [10] = 0xff, [11] = 0xff };
+	static const uint8_t prefix[8] = WAYBILL_FLOW_PREFIX6;
+	uint32_t flow = htonl(WAYBILL_FLOW_ADDRESS4 | 1);
+
+	*endpoint = (struct waybill_address){
+		.family = family,
+		.port = udp ? service->udp_port : service->tcp_port,
+	};
+	if (family == AF_INET) {
+		memcpy(endpoint->address, mapped, sizeof(mapped));
+		memcpy(endpoint->address + 12, udp ? (const void *)&flow : service->address4, 4);
+	} else if (udp) {
+		memcpy(endpoint->address, prefix, sizeof(prefix));
+		endpoint->address[15] = 1;
+	} else {
+		memcpy(endpoint->address, service->address6, 16);
+	}
+	return endpoint->port && (udp || (family == AF_INET ? service->has4 : service->has6));
+}
+
+static bool listens(const struct policy_service *service, uint16_t family)
+{
+	struct waybill_address endpoint;
+	struct listener listener;
+
+	return service_endpoint(service, family, false, &endpoint) &&
+	       !listener_look_up(&endpoint, false, &listener);
+}
+
+void service_listeners(const struct policy_service *service, bool *alive4, bool *alive6)
+{
+	*alive4 = listens(service, AF_INET);
+	*alive6 = listens(service, AF_INET6);
 }
