@@ -205,9 +205,14 @@ static int check_overlap(const char *name, const char *cgroup, struct message *m
 	int error = instance_list(&names, &count, message);
 
 	for (size_t i = 0; i < count; i++) {
-		struct instance *other;
+		struct instance *other = NULL;
 
-		if (!error && strcmp(names[i], name) && !instance_open(names[i], &other, NULL)) {
+		if (!error && strcmp(names[i], name)) {
+			/* Where one of another version is, cannot be told. */
+			error = instance_open(names[i], &other, message);
+			error = error == -EEXIST ? error : 0;
+		}
+		if (other) {
 			if (paths_overlap(other->control.cgroup_path, cgroup))
 				error = fail(message, -EBUSY,
 					     "instance %s is up on %s, which overlaps %s (waybill "

@@ -168,6 +168,8 @@ int maps_pin(const struct instance *instance, struct message *message)
 /* Opens the maps of a pinned instance, as far as they are there. */
 int maps_open(struct instance *instance, struct message *message)
 {
+	struct bpf_map_info info = {};
+	unsigned int size = sizeof(info);
 	uint32_t zero = 0;
 
 	for (int i = 0; i < MAPS; i++) {
@@ -182,7 +184,10 @@ int maps_open(struct instance *instance, struct message *message)
 				       fail(message, -errno, "%s: %s (needs root)", path,
 					    strerror(errno));
 	}
-	if (bpf_map_lookup_elem(instance->map[MAP_CONTROL], &zero, &instance->control))
+	/* Of another version it may be larger than what we have room for. */
+	if (bpf_obj_get_info_by_fd(instance->map[MAP_CONTROL], &info, &size) ||
+	    (info.value_size == sizeof(instance->control) &&
+	     bpf_map_lookup_elem(instance->map[MAP_CONTROL], &zero, &instance->control)))
 		return fail(message, -errno, "map control: %s", strerror(errno));
 	if (instance->control.layout != INSTANCE_LAYOUT)
 		return fail(message, -EEXIST,
