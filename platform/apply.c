@@ -140,31 +140,27 @@ static void contexts_retire(struct contexts *contexts)
 					    &contexts->entry[i].number);
 }
 
-#define FILL_LINES 8192
-
-/* By way of the system call: memory of a map that programs may only read is not writable. */
+/*
+ * Through memory: by the system call a million lines take a second more. That the programs only read
+ * it is not for the kernel to enforce then, since a map is either writable so or read-only to them.
+ */
 static int image_fill(int map, const struct policy_image *image)
 {
-	uint32_t keys[FILL_LINES], count, i;
-	size_t line;
-	int error = 0;
+	size_t size = image->lines * POLICY_LINE;
+	void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, map, 0);
 
 	progress_phase("loading", 1);
-	for (line = 0; !error && line < image->lines; line += count) {
-		progress_at(line, image->lines);
-		count = image->lines - line < FILL_LINES ? image->lines - line : FILL_LINES;
-		for (i = 0; i < count; i++)
-			keys[i] = line + i;
-		error = bpf_map_update_batch(map, keys, image->line[line], &count, NULL);
-	}
-	/* Neither programs nor we can change it from here on. */
-	return error ? error : bpf_map_freeze(map);
+	if (memory == MAP_FAILED)
+		return -errno;
+	memcpy(memory, image->line, size);
+	munmap(memory, size);
+	/* We cannot change it from here on. */
+	return bpf_map_freeze(map);
 }
 
 int image_map(const struct policy_image *image, struct message *message)
 {
-	LIBBPF_OPTS(bpf_map_create_opts, options,
-		    .map_flags = BPF_F_INNER_MAP | BPF_F_MMAPABLE | BPF_F_RDONLY_PROG);
+	LIBBPF_OPTS(bpf_map_create_opts, options, .map_flags = BPF_F_INNER_MAP | BPF_F_MMAPABLE);
 	int map, error;
 
 	map = bpf_map_create(BPF_MAP_TYPE_ARRAY, "waybill_policy", sizeof(uint32_t), POLICY_LINE,
