@@ -55,6 +55,12 @@ static void examine_owner(struct doctor *doctor, size_t slot, const char *thing,
 			"process %u, whose socket was made by user %u in cgroup %s, listens, and "
 			"is not the service by its identity: it counts as down",
 			pid, owner->uid, cgroup);
+	else if (owner->shared && doctor->status.names.header->cgroup_levels)
+		doctor_find(doctor, SEVERITY_WARNING, thing,
+			    "end those others (ss -ltnpe shows them)",
+			    "process %u listens, but sockets of other cgroups share its port "
+			    "(SO_REUSEPORT): it counts as down",
+			    pid);
 	else
 		doctor_find(doctor, SEVERITY_OK, thing, NULL,
 			    "process %u listens, and is the service", pid);

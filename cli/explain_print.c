@@ -15,6 +15,7 @@ static const struct {
 	[LISTENER_ALIVE] = { "alive", PAINT_GOOD },
 	[LISTENER_DOWN] = { "down", PAINT_BAD },
 	[LISTENER_ANOTHERS] = { "another's", PAINT_BAD },
+	[LISTENER_SHARED] = { "shared", PAINT_BAD },
 	[LISTENER_OUTSIDE] = { "outside", PAINT_BAD },
 	[LISTENER_NONE] = { "no endpoint", PAINT_NOTE },
 	[LISTENER_UNREACHABLE] = { "unreachable", PAINT_NOTE },
@@ -266,7 +267,7 @@ static json_t *service_object(const struct explained *explained, const struct ex
 	const struct policy_filter *filter = filter_at(explained, at->filter);
 	json_t *failed = json_array();
 	bool found = at->listener == LISTENER_ALIVE || at->listener == LISTENER_ANOTHERS ||
-		     at->listener == LISTENER_OUTSIDE;
+		     at->listener == LISTENER_SHARED || at->listener == LISTENER_OUTSIDE;
 	char cgroup[PATH_MAX];
 
 	each_failed(explained, step, slot, append_failed, failed);

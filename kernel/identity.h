@@ -310,7 +310,8 @@ static __attribute__((noinline)) __u64 services_of_listener(struct bpf_sock_addr
 	else if (listener->state == BPF_TCP_LISTEN)
 		owner_of_tcp(listener, &owner);
 	services = services_of_owner(image, header, &owner);
-	if (services && is_shared_with_strangers(listener))
+	/* Where no cgroup is named, who is of its user is the service. */
+	if (services && header->cgroup_levels && is_shared_with_strangers(listener))
 		services = 0;
 	bpf_sk_release(listener);
 	return services;

@@ -268,9 +268,9 @@ static enum explain_listener listener_of(const struct explanation *explanation,
 		strcpy(cgroup, "/");
 	if (!is_ours(explanation, cgroup))
 		return LISTENER_OUTSIDE;
-	return explain_identity(explanation, who->uid, cgroup, true) >> slot & 1 ?
-		       LISTENER_ALIVE :
-		       LISTENER_ANOTHERS;
+	if (!(explain_identity(explanation, who->uid, cgroup, true) >> slot & 1))
+		return LISTENER_ANOTHERS;
+	return who->shared && explanation->header->cgroup_levels ? LISTENER_SHARED : LISTENER_ALIVE;
 }
 
 /* As reaches_loopback. */

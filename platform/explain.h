@@ -14,6 +14,7 @@ struct listener {
 	uint32_t uid;    /* of whoever made the socket, */
 	uint64_t cgroup; /* and where: an id, 0 if the kernel does not tell */
 	uint32_t inode;
+	bool shared; /* sockets of other cgroups share its port (SO_REUSEPORT) */
 };
 /* In the network namespace of the calling thread. 0, -ENOENT if nobody does, or another -errno. */
 int listener_look_up(const struct waybill_address *endpoint, bool udp, struct listener *listener);
@@ -27,6 +28,7 @@ enum explain_listener {
 	LISTENER_ALIVE,
 	LISTENER_DOWN,        /* nobody listens */
 	LISTENER_ANOTHERS,    /* somebody does who is not the service */
+	LISTENER_SHARED,      /* it is, and shares its port with sockets of others */
 	LISTENER_OUTSIDE,     /* its socket was made outside of the instance's cgroup */
 	LISTENER_NONE,        /* the service has no endpoint for this protocol and family */
 	LISTENER_UNREACHABLE, /* for a socket on another device, or where flows' prefix is not local */

@@ -5,6 +5,7 @@
  * the connections, TCP or UDP. Then the service is down; the stranger gets none. Sockets of the
  * service's own may share its port.
  */
+#include "../../platform/explain.h"
 #include "records_tools.h"
 
 #include <poll.h>
@@ -52,11 +53,17 @@ static bool has_something(int descriptor)
 	return poll(&wait, 1, 0) == 1;
 }
 
-static void policy(bool services)
+static void policy(bool services, bool by_user)
 {
 	as_root(&world);
 	EXPECT(!world_apply(
 		&world,
+		by_user ?
+			"version: 1\nservices:\n"
+			"  - { name: a, weight: 1, endpoint: { tcp: 9001, udp: 9001 }, identity: { "
+			"user: 60001 } }\n"
+			"filters:\n"
+			"  - { name: all, service: a, match: { remote_port: 8080 }, action: redirect }\n" :
 		services ?
 			"version: 1\nservices:\n"
 			"  - { name: a, weight: 1, endpoint: { tcp: 9001, udp: 9001 }, identity: { "
@@ -66,14 +73,25 @@ static void policy(bool services)
 			"version: 1\nservices: []\nfilters: []\n"));
 }
 
+/* What explain and doctor say of it. */
+static bool seems_shared(int type)
+{
+	struct waybill_address endpoint = { .family = AF_INET, .port = htons(SERVICE_PORT(0)) };
+	struct listener listener;
+
+	memcpy(endpoint.address, (unsigned char[16]){ [10] = 0xff, [11] = 0xff, 127, 0, 0, 1 }, 16);
+	EXPECT(!listener_look_up(&endpoint, type == SOCK_DGRAM, &listener));
+	return listener.shared;
+}
+
 static void share(int type)
 {
 	int stranger, own[2];
 
-	policy(false);
+	policy(false, false);
 	as_namesake();
 	stranger = socket_at_endpoint(type);
-	policy(true);
+	policy(true, false);
 	as_service(&world, 0);
 	for (int i = 0; i < 2; i++)
 		own[i] = socket_at_endpoint(type);
@@ -81,12 +99,33 @@ static void share(int type)
 	for (int i = 0; i < CONNECTS; i++)
 		EXPECT_RESULT(try(type), -ECONNREFUSED);
 	EXPECT(!has_something(stranger));
+	EXPECT(seems_shared(type));
 	close(stranger);
+	EXPECT(!seems_shared(type));
 	for (int i = 0; i < CONNECTS; i++)
 		EXPECT_RESULT(try(type), 0);
 	EXPECT(has_something(own[0]) && has_something(own[1]));
 	close(own[0]);
 	close(own[1]);
+}
+
+/* Told by its user alone, whoever is of that user is the service, wherever he is. */
+static void share_of_one_user(int type)
+{
+	int one, other;
+
+	policy(true, true);
+	as_namesake();
+	one = socket_at_endpoint(type);
+	as_service(&world, 0);
+	EXPECT(!setresuid(0, 0, 0) && !setresuid(SERVICE_UID(0), SERVICE_UID(0), 0));
+	other = socket_at_endpoint(type);
+	as_application(&world);
+	for (int i = 0; i < CONNECTS; i++)
+		EXPECT_RESULT(try(type), 0);
+	EXPECT(has_something(one) && has_something(other));
+	close(one);
+	close(other);
 }
 
 int main(void)
@@ -95,6 +134,8 @@ int main(void)
 	world_up(&world);
 	share(SOCK_STREAM);
 	share(SOCK_DGRAM);
+	share_of_one_user(SOCK_STREAM);
+	share_of_one_user(SOCK_DGRAM);
 	as_root(&world);
 	world_end(&world);
 }
