@@ -1,30 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * Every map, with its key, its value, who writes it, who deletes from it, and what happens when
- * it is full. What belongs to a connection lives in the storage of its sockets and dies with them.
+ * Every map but that of the policies (policies.h), with its key, its value, who writes it, who
+ * deletes from it, and what happens when it is full. What belongs to a connection lives in the
+ * storage of its sockets and dies with them.
  */
 #ifndef WAYBILL_KERNEL_MAPS_H
 #define WAYBILL_KERNEL_MAPS_H
 
 #include "core.h"
-#include "policy.h"
-
-/* An image of a policy. Made, filled and frozen by platform/ before it is stored in policies. */
-struct policy_map {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(map_flags, BPF_F_INNER_MAP | BPF_F_MMAPABLE);
-	__uint(max_entries, 1);
-	__uint(key_size, sizeof(__u32));
-	__uint(value_size, POLICY_LINE);
-};
-
-/* 0 -> the policy in force, or nothing before the first. Written by platform/, one store a swap. */
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
-	__uint(max_entries, 1);
-	__uint(key_size, sizeof(__u32));
-	__array(values, struct policy_map);
-} policies SEC(".maps");
+#include "policies.h"
 
 /* 0 -> settings. Written by platform/. */
 struct {
@@ -248,18 +232,6 @@ struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
 	__uint(max_entries, 1 << 20);
 } events SEC(".maps");
-
-static inline const void *policy_line(const void *image, __u32 line)
-{
-	return bpf_map_lookup_elem((void *)image, &line);
-}
-
-static __always_inline const void *policy_in_force(void)
-{
-	__u32 zero = 0;
-
-	return bpf_map_lookup_elem(&policies, &zero);
-}
 
 static __always_inline struct control *control_get(void)
 {

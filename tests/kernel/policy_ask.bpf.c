@@ -3,26 +3,8 @@
  * Asks a policy image in the kernel, by the functions of the connect hook, about as many connections
  * as the test has put into the map.
  */
-#include <linux/bpf.h>
-
-#include <bpf/bpf_helpers.h>
-
+#include "../../kernel/policies.h"
 #include "policy_ask.h"
-
-struct policy_map {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(map_flags, BPF_F_INNER_MAP | BPF_F_MMAPABLE);
-	__uint(max_entries, 1);
-	__uint(key_size, sizeof(__u32));
-	__uint(value_size, POLICY_LINE);
-};
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
-	__uint(max_entries, 1);
-	__uint(key_size, sizeof(__u32));
-	__array(values, struct policy_map);
-} policies SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -31,11 +13,6 @@ struct {
 	__type(key, __u32);
 	__type(value, struct policy_question);
 } questions SEC(".maps");
-
-static inline const void *policy_line(const void *image, __u32 line)
-{
-	return bpf_map_lookup_elem((void *)image, &line);
-}
 
 struct answer {
 	const struct policy_header *header;
@@ -87,8 +64,7 @@ static long ask_one(__u32 i, const void **image)
 SEC("syscall")
 int policy_ask(struct policy_questions *context)
 {
-	__u32 zero = 0;
-	const void *image = bpf_map_lookup_elem(&policies, &zero);
+	const void *image = policy_in_force();
 
 	if (image)
 		bpf_loop(context->count & (2 * QUESTIONS - 1), ask_one, &image, 0);

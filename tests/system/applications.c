@@ -281,28 +281,6 @@ static void by_namespace(void)
 	}
 }
 
-/* So that what is let go is not refused by the kernel. */
-static void servers(void)
-{
-	for (uint16_t port = 7001; port <= 7004; port++)
-		for (enum family family = V4; family <= V6; family++) {
-			struct sockaddr_storage address;
-			socklen_t length = address_of(family, port, &address);
-			int stream = socket_of(family, 0), datagrams = datagram_socket(family);
-			int one = 1, error = -1;
-
-			setsockopt(stream, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof(one));
-			/* The kernel finishes adding an IPv6 address a moment later. */
-			for (int try = 0; error && try < 200; try++) {
-				error = bind(stream, (void *)&address, length);
-				if (error)
-					usleep(10000);
-			}
-			EXPECT(!error && !listen(stream, 64), "%s", strerror(errno));
-			EXPECT(!bind(datagrams, (void *)&address, length));
-		}
-}
-
 int main(int argc, char **argv)
 {
 	if (argc == 5 && !strcmp(argv[1], "act"))
@@ -324,7 +302,7 @@ int main(int argc, char **argv)
 			world_server(&world);
 		through_the_chain(udp);
 	} else {
-		servers();
+		servers_listen(7001, 7004);
 		by_path();
 		replaced();
 		errors();

@@ -68,29 +68,6 @@ static void expect(const char *leaf, uid_t user, struct attempt what, bool block
 #define PASSES(leaf, user, family, port, local, device)                                            \
 	expect(leaf, user, (struct attempt){ family, port, local, device, false }, false, __LINE__)
 
-/* A server at each port, so that what is let go is not refused by the kernel. */
-static void servers(void)
-{
-	for (uint16_t port = 7001; port <= 7012; port++) {
-		for (enum family family = V4; family <= V6; family++) {
-			struct sockaddr_storage address;
-			socklen_t length = address_of(family, port, &address);
-			int stream = socket_of(family, 0), datagrams = datagram_socket(family);
-			int one = 1, error = -1;
-
-			setsockopt(stream, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof(one));
-			/* The kernel finishes adding an IPv6 address a moment later. */
-			for (int try = 0; error && try < 200; try++) {
-				error = bind(stream, (void *)&address, length);
-				if (error)
-					usleep(10000);
-			}
-			EXPECT(!error && !listen(stream, 8), "%s", strerror(errno));
-			EXPECT(!bind(datagrams, (void *)&address, length));
-		}
-	}
-}
-
 /* Each blocks at a port of its own; LIST is the file. */
 static const char *const conditions[] = {
 	"match: { remote_port: 7001, local: [ 127.66.9.0/24, \"fd66:9::/64\" ] }",
@@ -140,7 +117,7 @@ int main(void)
 
 	world_begin(&world, "conditions");
 	world_up(&world);
-	servers();
+	servers_listen(7001, 7012);
 	list_write(
 		list, sizeof(list),
 		"# published by somebody\n\n127.66.0.0/24   # the server\n fd66::/64 ; and here\n");

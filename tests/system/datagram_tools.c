@@ -379,3 +379,25 @@ enum family family_of(const char *text)
 {
 	return !strcmp(text, "v6") ? V6 : !strcmp(text, "mapped") ? MAPPED : V4;
 }
+
+void servers_listen(uint16_t first, uint16_t last)
+{
+	for (uint16_t port = first; port <= last; port++) {
+		for (enum family family = V4; family <= V6; family++) {
+			struct sockaddr_storage address;
+			socklen_t length = address_of(family, port, &address);
+			int stream = socket_of(family, 0), datagrams = datagram_socket(family);
+			int one = 1, error = -1;
+
+			setsockopt(stream, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof(one));
+			/* The kernel finishes adding an IPv6 address a moment later. */
+			for (int try = 0; error && try < 200; try++) {
+				error = bind(stream, (void *)&address, length);
+				if (error)
+					usleep(10000);
+			}
+			EXPECT(!error && !listen(stream, 8), "%s", strerror(errno));
+			EXPECT(!bind(datagrams, (void *)&address, length));
+		}
+	}
+}

@@ -41,6 +41,12 @@ void datagram_expect(int descriptor, enum family family, unsigned int n, const c
 /* The alarm of every wait: fails the test if nothing comes within two seconds. */
 void datagram_wait(int descriptor);
 
+/*
+ * Listens at each port of the server's addresses, for connections and for datagrams, and answers
+ * nobody: so that what is let go is not refused by the kernel.
+ */
+void servers_listen(uint16_t first, uint16_t last);
+
 enum family family_of(const char *text);
 
 #endif
