@@ -21,20 +21,12 @@ static bool is_there(const struct policy_application *application)
 
 void doctor_applications(struct doctor *doctor)
 {
-	const struct policy_image *image = &doctor->status.names.image;
-	const struct policy_header *header = doctor->status.names.header;
-	const struct policy_more *more =
-		header && header->more ? policy_line(image, header->more) : NULL;
 	const struct policy_application *application;
-	const struct policy_cell *cell;
 	size_t named = 0, gone = 0;
 
-	for (uint32_t i = 0; more && more->executables.first && i < more->executables.cells; i++) {
-		cell = policy_line(image, more->executables.first + i / 8);
-		application =
-			cell && cell[i % 8].key ? policy_line(image, cell[i % 8].value) : NULL;
+	for (uint32_t i = 0; (application = names_application_at(&doctor->status.names, i)); i++) {
 		/* Of a long path only the beginning is kept. */
-		if (!application || strlen(application->path) == sizeof(application->path) - 1)
+		if (strlen(application->path) == sizeof(application->path) - 1)
 			continue;
 		named++;
 		if (is_there(application))

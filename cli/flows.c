@@ -150,6 +150,7 @@ static json_t *hop_object(const struct names *names, const struct records_hop *h
 	json_object_set_new(object, "time", json_time(realtime_of(hop->time)));
 	json_object_set_new(object, "destination", json_address(&hop->destination));
 	json_object_set_new(object, "client", json_process(&hop->client));
+	json_set_application(object, names, hop->client.application);
 	json_object_set_new(object, "netns_cookie", json_integer(hop->netns));
 	json_object_set_new(object, "cgroup_scope", json_integer(hop->cgroup_scope));
 	return object;

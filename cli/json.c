@@ -67,6 +67,16 @@ void json_set_filter(json_t *object, const struct names *names, uint32_t id)
 	json_object_set_new(object, "filter_id", json_id(id));
 }
 
+void json_set_application(json_t *object, const struct names *names, uint32_t number)
+{
+	const char *path = names_application(names, number);
+
+	if (!number)
+		return;
+	json_object_set_new(object, "application", path ? json_text(path, -1) : json_null());
+	json_object_set_new(object, "application_id", json_id(number));
+}
+
 static void print(json_t *value, size_t flags)
 {
 	if (!value || json_dumpf(value, stdout, flags | JSON_REAL_PRECISION(9))) {

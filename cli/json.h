@@ -23,6 +23,8 @@ json_t *json_process(const struct waybill_process *process);
 /* Sets "service" (its name, or null) and "service_id"; the same for a filter. Id 0: neither. */
 void json_set_service(json_t *object, const struct names *names, uint32_t id);
 void json_set_filter(json_t *object, const struct names *names, uint32_t id);
+/* Of a hop whose client the policy named then. */
+void json_set_application(json_t *object, const struct names *names, uint32_t number);
 
 /* Print to standard output, and free. A line is flushed at once. */
 void json_print(json_t *value);

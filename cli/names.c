@@ -79,6 +79,31 @@ static struct text name_or_number(const char *name, uint32_t id)
 	return out;
 }
 
+const struct policy_application *names_application_at(const struct names *names, uint32_t place)
+{
+	const struct policy_more *more = names->header && names->header->more ?
+						 policy_line(&names->image, names->header->more) :
+						 NULL;
+	const struct policy_cell *cell;
+
+	for (uint32_t i = 0; more && more->executables.first && i < more->executables.cells; i++) {
+		cell = policy_line(&names->image, more->executables.first + i / 8);
+		if (cell && cell[i % 8].key && !place--)
+			return policy_line(&names->image, cell[i % 8].value);
+	}
+	return NULL;
+}
+
+const char *names_application(const struct names *names, uint32_t number)
+{
+	const struct policy_application *application;
+
+	for (uint32_t i = 0; number && (application = names_application_at(names, i)); i++)
+		if (application->number == number)
+			return application->path;
+	return NULL;
+}
+
 struct text text_service(const struct names *names, uint32_t id)
 {
 	return name_or_number(names_service(names, id), id);

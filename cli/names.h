@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Names of services and filters, by the ids that records, flows and events bear, through the
+ * Names of services, filters and applications, by the ids that records, flows and events bear, through the
  * policy in force. An id that it does not know is shown as eight hex digits.
  */
 #ifndef WAYBILL_CLI_NAMES_H
@@ -25,6 +25,10 @@ void names_renew(struct names *names, uint32_t service, uint32_t filter);
 /* NULL if the id is unknown. The name lives until the names are renewed or closed. */
 const char *names_service(const struct names *names, uint32_t id);
 const char *names_filter(const struct names *names, uint32_t id);
+/* The path of an application, by its number in records. */
+const char *names_application(const struct names *names, uint32_t number);
+/* Each application that the policy in force names, by its place from 0; NULL after the last. */
+const struct policy_application *names_application_at(const struct names *names, uint32_t place);
 
 /* The name or the number; "-" for id 0. */
 struct text text_service(const struct names *names, uint32_t id);

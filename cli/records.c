@@ -112,6 +112,12 @@ static void print_hop(const struct names *names, const struct waybill_hop *hop, 
 	printf("  client       %s, uid %u, gid %u, cgroup %" PRIu64 "\n",
 	       text_process(&hop->client).text, hop->client.uid, hop->client.gid,
 	       (uint64_t)hop->client.cgroup);
+	if (hop->client.application) {
+		const char *path = names_application(names, hop->client.application);
+
+		printf("  application  %s\n",
+		       path ? path : "one that the policy in force does not name");
+	}
 	printf("  time         %" PRIu64 ".%09" PRIu64 " s after boot\n", hop->time / 1000000000,
 	       hop->time % 1000000000);
 	printf("  flow         %016" PRIx64 "\n", hop->flow);
@@ -145,6 +151,7 @@ static json_t *hop_object(const struct names *names, const struct waybill_hop *h
 	json_object_set_new(object, "boottime_ns", json_integer(hop->time));
 	json_object_set_new(object, "destination", json_address(&hop->destination));
 	json_object_set_new(object, "client", json_process(&hop->client));
+	json_set_application(object, names, hop->client.application);
 	json_object_set_new(object, "netns_cookie", json_integer(hop->netns));
 	json_object_set_new(object, "cgroup_scope", json_integer(hop->cgroup_scope));
 	return object;

@@ -34,7 +34,10 @@ sed 's/tcp: 9001/tcp: 40001/' "$work/policy.yaml" >"$work/ephemeral.yaml"
 expect 0 "$WAYBILL" apply "$work/ephemeral.yaml" --check
 grep -q 'warning: service "a".*40001' "$work/err" || fail "no warning of an ephemeral port"
 expect 1 "$WAYBILL" apply "$work/nowhere.yaml" --instance "$name"
-expect 0 "$WAYBILL" apply "$work/policy.yaml" --instance "$name"
+# Which application began a chain is told if the policy names it.
+program=$(realpath "$(command -v curl)")
+sed "s|protocol: tcp|&, original_application: $program|" "$work/policy.yaml" >"$work/named.yaml"
+expect 0 "$WAYBILL" apply "$work/named.yaml" --instance "$name"
 expect 1 "$WAYBILL" apply "$work/wrong.yaml" --instance "$name"
 
 relay a 9001 64101
@@ -49,6 +52,8 @@ wait_for "'$WAYBILL' flows --instance $name --json | grep -q '\"b\"'"
 expect 0 "$WAYBILL" flows --instance "$name" --json
 json "sorted(len(f['chain']) for f in d) == [1, 2]"
 json "all(f['originator']['comm'] == 'curl' and not f['before_policy'] for f in d)"
+json "all(f['chain'][0]['application'] == '$program' for f in d)"
+json "all('application' not in hop for f in d for hop in f['chain'][1:])"
 # A policy that is applied now does not touch what is open.
 expect 0 "$WAYBILL" apply "$work/policy.yaml" --instance "$name"
 expect 0 "$WAYBILL" flows --instance "$name" --json
