@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "../platform/policy_value.h"
+#include "../platform/policy/value.h"
 #include "destination.h"
 
 /* PREFIX, PREFIX:PORTS or :PORTS; an IPv6 prefix with ports is in brackets. */

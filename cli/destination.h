@@ -5,7 +5,7 @@
 
 #include <argp.h>
 
-#include "../platform/policy.h"
+#include "../platform/policy/policy.h"
 
 struct destination {
 	const char *text; /* as it was given; NULL: any */

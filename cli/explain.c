@@ -15,7 +15,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "../platform/policy_value.h"
+#include "../platform/policy/value.h"
 #include "explain.h"
 #include "output.h"
 

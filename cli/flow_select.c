@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../platform/policy_value.h"
+#include "../platform/policy/value.h"
 #include "flow_select.h"
 
 enum { OPTION_FLOW = 256, OPTION_BEFORE_POLICY };

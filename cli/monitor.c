@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../platform/policy_value.h"
+#include "../platform/policy/value.h"
 #include "command.h"
 #include "destination.h"
 #include "json.h"

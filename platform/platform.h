@@ -15,7 +15,7 @@
 
 #include "../kernel/policy.h"
 #include "../kernel/state.h"
-#include "policy.h"
+#include "policy/policy.h"
 
 #define INSTANCE_DEFAULT "main"
 

@@ -17,7 +17,7 @@
 
 #include <cmocka.h>
 
-#include "../../platform/policy_image.h"
+#include "../../platform/policy/image.h"
 #include "policy_fixture.h"
 
 /* With "s/" before them these two have the same FNV-1a, found by search. */

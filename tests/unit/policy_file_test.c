@@ -16,7 +16,7 @@
 
 #include <cmocka.h>
 
-#include "../../platform/policy.h"
+#include "../../platform/policy/policy.h"
 
 #ifndef POLICY_EXAMPLES
 #define POLICY_EXAMPLES "examples/policies"

@@ -12,7 +12,7 @@
 
 #include <cmocka.h>
 
-#include "../../platform/policy.h"
+#include "../../platform/policy/policy.h"
 
 static long left = -1; /* allocations that succeed before one fails; negative: all succeed */
 

@@ -6,7 +6,7 @@
 #ifndef WAYBILL_TESTS_POLICY_RANDOM_H
 #define WAYBILL_TESTS_POLICY_RANDOM_H
 
-#include "../../platform/policy.h"
+#include "../../platform/policy/policy.h"
 
 /* The cgroups that random policies name and random processes live in; the last are not named. */
 #define RANDOM_CGROUPS 12

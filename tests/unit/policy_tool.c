@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../../platform/policy_schema.h"
+#include "../../platform/policy/schema.h"
 
 static void print_keys(const cyaml_schema_value_t *schema, const char *path)
 {

@@ -4,8 +4,8 @@
  * that a run ends within becomes a node, and so a run of its own. What is in a node does not depend
  * on others of its depth, so many can be looked for in the image at the same time.
  */
-#include "policy_tree.h"
-#include "progress.h"
+#include "tree.h"
+#include "../progress.h"
 
 #define VALUE_BITS 128
 

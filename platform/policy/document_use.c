@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "policy_document.h"
+#include "document.h"
 
 uint32_t document_key(const struct document *document, uint32_t node, const char *key)
 {

@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "policy_message.h"
+#include "message.h"
 
 int policy_error(struct message *message, const char *source, unsigned int line, const char *format,
 		 ...)

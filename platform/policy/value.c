@@ -11,8 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "policy_message.h"
-#include "policy_value.h"
+#include "message.h"
+#include "value.h"
 
 #define SECOND 1000000000ULL
 

@@ -9,8 +9,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "policy_cgroup.h"
-#include "policy_message.h"
+#include "cgroup.h"
+#include "message.h"
 
 /* header->cgroup_levels has a bit for each level. */
 #define LEVELS 32

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The shape of a policy file, as libcyaml fills it in. Every value is still the text of the file;
- * policy_file.c makes numbers, addresses and users of it, because it can say what is wrong with
+ * file.c makes numbers, addresses and users of it, because it can say what is wrong with
  * them.
  */
 #ifndef WAYBILL_PLATFORM_POLICY_SCHEMA_H
 #define WAYBILL_PLATFORM_POLICY_SCHEMA_H
 
-#include "policy_document.h"
+#include "document.h"
 
 struct file_limits {
 	char *hops;

@@ -9,9 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../record/service_id.h"
-#include "policy_message.h"
-#include "policy_number.h"
+#include "../../record/service_id.h"
+#include "message.h"
+#include "number.h"
 
 /* One place where a filter names a number. */
 struct mention {

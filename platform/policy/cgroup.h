@@ -6,7 +6,7 @@
 #ifndef WAYBILL_PLATFORM_POLICY_CGROUP_H
 #define WAYBILL_PLATFORM_POLICY_CGROUP_H
 
-#include "policy_compile.h"
+#include "compile.h"
 
 /* Sets everything about cgroups in the header. Returns 0, or a negative errno, with message if it
  * knows more. */

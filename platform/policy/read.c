@@ -10,8 +10,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "policy_document.h"
-#include "policy_message.h"
+#include "document.h"
+#include "message.h"
 
 /* One byte more than is allowed is enough to know that there is too much. */
 #define READ_MAX (DOCUMENT_TEXT_MAX + 1)

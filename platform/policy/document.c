@@ -9,9 +9,9 @@
 #include <string.h>
 #include <yaml.h>
 
-#include "policy_document.h"
-#include "policy_message.h"
-#include "progress.h"
+#include "document.h"
+#include "message.h"
+#include "../progress.h"
 
 #define PROGRESS_NODES 4096
 

@@ -11,14 +11,14 @@
 #include <string.h>
 #include <time.h>
 
-#include "../record/service_id.h"
-#include "policy_cgroup.h"
-#include "policy_check.h"
-#include "policy_compile.h"
-#include "policy_message.h"
-#include "policy_number.h"
-#include "policy_table.h"
-#include "progress.h"
+#include "../../record/service_id.h"
+#include "cgroup.h"
+#include "check.h"
+#include "compile.h"
+#include "message.h"
+#include "number.h"
+#include "table.h"
+#include "../progress.h"
 
 static int too_large(const struct compilation *compilation)
 {

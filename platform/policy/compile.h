@@ -3,7 +3,7 @@
 #ifndef WAYBILL_PLATFORM_POLICY_COMPILE_H
 #define WAYBILL_PLATFORM_POLICY_COMPILE_H
 
-#include "policy_image.h"
+#include "image.h"
 
 struct compilation {
 	const struct policy *policy;

@@ -3,7 +3,7 @@
 #ifndef WAYBILL_PLATFORM_POLICY_PREFIXES_H
 #define WAYBILL_PLATFORM_POLICY_PREFIXES_H
 
-#include "policy_value.h"
+#include "value.h"
 
 /* Appends what the file has. 0, -ENOMEM, or -EINVAL and a reason, with the line where it is wrong. */
 int prefixes_read(const char *path, struct prefix **prefix, size_t *count, struct reason *reason);

@@ -14,8 +14,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "policy_message.h"
-#include "policy_value.h"
+#include "message.h"
+#include "value.h"
 
 static const uint8_t v4_mapped[12] = { [10] = 0xff, [11] = 0xff };
 

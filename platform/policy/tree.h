@@ -3,7 +3,7 @@
 #ifndef WAYBILL_PLATFORM_POLICY_TREE_H
 #define WAYBILL_PLATFORM_POLICY_TREE_H
 
-#include "policy_image.h"
+#include "image.h"
 
 /* Values are 128 bits wide here and stand at the left, as in kernel/policy.h. */
 __extension__ typedef unsigned __int128 table_value;

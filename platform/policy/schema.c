@@ -9,8 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "policy_message.h"
-#include "policy_schema.h"
+#include "message.h"
+#include "schema.h"
 
 #define TEXT(key, structure, member)                                                               \
 	CYAML_FIELD_STRING_PTR(key, CYAML_FLAG_POINTER, structure, member, 0, CYAML_UNLIMITED)

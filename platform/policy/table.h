@@ -6,7 +6,7 @@
 #ifndef WAYBILL_PLATFORM_POLICY_TABLE_H
 #define WAYBILL_PLATFORM_POLICY_TABLE_H
 
-#include "policy_tree.h"
+#include "tree.h"
 
 /* There are millions of them, so they are packed. */
 struct table_edge {

@@ -3,7 +3,7 @@
  * Reads files of prefixes. Lists are published with comments of their own, so what follows the
  * prefix on its line, after "#" or ";", is passed over; anything else is a mistake.
  */
-#include "policy_prefixes.h"
+#include "prefixes.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -11,8 +11,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "policy_message.h"
-#include "progress.h"
+#include "message.h"
+#include "../progress.h"
 
 #define PROGRESS_LINES 4096
 #define PREFIXES_MAX 4000000 /* several times what a policy can hold */

@@ -6,7 +6,7 @@
 #ifndef WAYBILL_PLATFORM_POLICY_NUMBER_H
 #define WAYBILL_PLATFORM_POLICY_NUMBER_H
 
-#include "policy_compile.h"
+#include "compile.h"
 
 /*
  * Sets what is about numbers. *any: whether a filter has such a condition. Returns 0, or a negative

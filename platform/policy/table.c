@@ -8,8 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "policy_table.h"
-#include "progress.h"
+#include "table.h"
+#include "../progress.h"
 
 #define VALUE_BITS 128
 #define PROGRESS_RUNS 4096

@@ -14,7 +14,7 @@
 #include <sys/types.h>
 #include <waybill/abi.h>
 
-#include "../kernel/policy.h"
+#include "../../kernel/policy.h"
 
 /* One line for people: what is wrong, why, and how to mend it. Filled in by what fails. */
 struct message {

@@ -6,7 +6,7 @@
 #ifndef WAYBILL_PLATFORM_POLICY_CHECK_H
 #define WAYBILL_PLATFORM_POLICY_CHECK_H
 
-#include "policy_document.h"
+#include "document.h"
 
 /* The document, if there is one, tells the lines of what is wrong. Returns 0 or -EINVAL. */
 int policy_check(const struct policy *policy, const struct document *document,

@@ -9,7 +9,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "policy_image.h"
+#include "image.h"
 
 _Static_assert(sizeof(struct bitmap) == POLICY_LINE, "a result is one line");
 

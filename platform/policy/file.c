@@ -10,12 +10,12 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "policy_check.h"
-#include "policy_message.h"
-#include "policy_prefixes.h"
-#include "policy_schema.h"
-#include "policy_value.h"
-#include "progress.h"
+#include "check.h"
+#include "message.h"
+#include "prefixes.h"
+#include "schema.h"
+#include "value.h"
+#include "../progress.h"
 
 #define SECOND 1000000000ULL
 

@@ -8,10 +8,10 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "../record/service_id.h"
-#include "policy_check.h"
-#include "policy_message.h"
-#include "policy_value.h"
+#include "../../record/service_id.h"
+#include "check.h"
+#include "message.h"
+#include "value.h"
 
 #define SECOND 1000000000ULL
 
