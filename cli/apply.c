@@ -161,19 +161,22 @@ static int check(const struct apply *apply, const struct policy *policy,
  * A port that the kernel gives out to whoever connects can be in use when the service starts, and
  * no hook runs then that could keep it free.
  */
+static void warn_of_port(const struct policy *policy, const struct service *service,
+			 unsigned int port)
+{
+	if (port && port_is_given_out(port))
+		complain("%s:%u: warning: service \"%s\": the kernel may give port %u to any "
+			 "client, so that the service cannot start (choose one below %u, or "
+			 "add it to net.ipv4.ip_local_reserved_ports)",
+			 policy->source, service->line, service->name, port, ports_begin());
+}
+
 static void warn_of_ports(const struct policy *policy)
 {
-	unsigned int first = ports_begin();
-
 	for (size_t i = 0; i < policy->services; i++) {
-		const struct service *service = &policy->service[i];
-
-		if (port_is_given_out(service->tcp))
-			complain(
-				"%s:%u: warning: service \"%s\": the kernel may give port %u to any "
-				"client, so that the service cannot start (choose one below %u, or "
-				"add it to net.ipv4.ip_local_reserved_ports)",
-				policy->source, service->line, service->name, service->tcp, first);
+		warn_of_port(policy, &policy->service[i], policy->service[i].tcp);
+		if (policy->service[i].udp != policy->service[i].tcp)
+			warn_of_port(policy, &policy->service[i], policy->service[i].udp);
 	}
 }
 

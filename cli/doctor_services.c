@@ -94,9 +94,9 @@ static void examine_listeners(struct doctor *doctor, size_t slot)
 		examine_owner(doctor, slot, thing, &owner);
 }
 
-static void examine_port(struct doctor *doctor, const struct policy_service *service)
+static void examine_port(struct doctor *doctor, const struct policy_service *service,
+			 unsigned int port)
 {
-	unsigned int port = ntohs(service->tcp_port);
 	char thing[64];
 
 	if (!port || !port_is_given_out(port))
@@ -107,6 +107,13 @@ static void examine_port(struct doctor *doctor, const struct policy_service *ser
 		    "net.ipv4.ip_local_reserved_ports",
 		    "the kernel may give port %u to any client, so that the service cannot start",
 		    port);
+}
+
+static void examine_ports(struct doctor *doctor, const struct policy_service *service)
+{
+	examine_port(doctor, service, ntohs(service->tcp_port));
+	if (service->udp_port != service->tcp_port)
+		examine_port(doctor, service, ntohs(service->udp_port));
 }
 
 /* Names of the services whose cgroup a cell is, among others. */
@@ -164,7 +171,7 @@ void doctor_services(struct doctor *doctor)
 	for (size_t i = 0; i < doctor->status.services; i++) {
 		if (!doctor->status.elsewhere)
 			examine_listeners(doctor, i);
-		examine_port(doctor, doctor->status.service[i].service);
+		examine_ports(doctor, doctor->status.service[i].service);
 	}
 	examine_cgroups(doctor);
 }

@@ -131,7 +131,6 @@ static int find_service(struct exec *exec)
 static int find_user(struct exec *exec)
 {
 	struct message message = { "" };
-	char number[16];
 
 	if (!exec->service->has_user) {
 		if (run_user_find(&exec->user, exec->user_name, &message))
@@ -142,12 +141,8 @@ static int find_user(struct exec *exec)
 		return complain("--user: the policy says that service %s is user %u (leave --user "
 				"out)",
 				exec->service->name, exec->service->user);
-	snprintf(number, sizeof(number), "%u", exec->service->user);
 	/* Users of policies may be mere numbers. */
-	if (run_user_find(&exec->user, number, &message))
-		exec->user = (struct run_user){ .change = true,
-						.uid = exec->service->user,
-						.gid = GROUP_NOBODY };
+	run_user_by_id(&exec->user, exec->service->user, GROUP_NOBODY);
 	return EXIT_OK;
 }
 

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include <waybill/waybill.h>
 
@@ -36,6 +37,7 @@ static int tell(size_t count)
 size_t exec_sockets_inherited(void)
 {
 	const char *text = getenv("LISTEN_FDS");
+	struct stat status;
 	size_t count = 0, i;
 	char end;
 
@@ -43,8 +45,9 @@ size_t exec_sockets_inherited(void)
 		return 0;
 	if (sscanf(text, "%zu%c", &count, &end) != 1 || count > INHERITED_MAX)
 		count = 0;
+	/* What was left over from somebody else is not handed over. */
 	for (i = 0; i < count; i++)
-		if (fcntl(FIRST + i, F_GETFD) < 0)
+		if (fstat(FIRST + i, &status) || !S_ISSOCK(status.st_mode))
 			count = 0;
 	if (!count)
 		forget();

@@ -356,6 +356,8 @@ static int explain(const struct options *given, struct explained *explained)
 
 	if (!status)
 		status = enter_namespace(explained->process.pid);
+	if (!status && netns_cookie(&explained->explanation.netns))
+		status = complain("the network namespace: %s", strerror(errno));
 	if (status)
 		return status;
 	if (given->interface && value_interface(given->interface, &interface, &reason))

@@ -22,6 +22,8 @@ struct run_user {
 
 /* By name or number; NULL: who called sudo, or nobody else. 0, or -EINVAL with message. */
 int run_user_find(struct run_user *user, const char *name, struct message *message);
+/* A user by his id, who need not have a name: then his group is the other one. */
+void run_user_by_id(struct run_user *user, uid_t uid, gid_t otherwise);
 
 /* Takes its groups, its ids, and its environment. Returns 0 or a negative errno. */
 int run_user_become(const struct run_user *user);

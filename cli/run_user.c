@@ -81,6 +81,17 @@ int run_user_find(struct run_user *user, const char *name, struct message *messa
 	return 0;
 }
 
+void run_user_by_id(struct run_user *user, uid_t uid, gid_t otherwise)
+{
+	const struct passwd *entry = getpwuid(uid);
+
+	*user = (struct run_user){ .gid = otherwise };
+	if (entry)
+		fill(user, entry);
+	user->uid = uid;
+	user->change = uid != geteuid();
+}
+
 int run_user_become(const struct run_user *user)
 {
 	gid_t group = user->gid;

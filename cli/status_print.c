@@ -194,10 +194,10 @@ static json_t *policy_object(const struct status *status)
 		return json_null();
 	return json_pack("{s:o, s:I, s:o, s:I, s:I, s:f}", "file",
 			 json_text(status->source ? status->source : "", POLICY_LINE), "generation",
-			 (json_int_t)header->generation, "applied", json_time(realtime_of(header->applied)),
-			 "filters", (json_int_t)header->filters, "hop_limit",
-			 (json_int_t)header->hop_limit, "records_expire_seconds",
-			 (double)header->records_expire / SECOND);
+			 (json_int_t)header->generation, "applied",
+			 json_time(realtime_of(header->applied)), "filters",
+			 (json_int_t)header->filters, "hop_limit", (json_int_t)header->hop_limit,
+			 "records_expire_seconds", (double)header->records_expire / SECOND);
 }
 
 void status_print_json(const struct status *status)

@@ -27,7 +27,7 @@ static __always_inline int refuse(int error, __u32 counter, __u32 decision,
 
 /*
  * Whether whoever connects is the service that records were issued to: a socket that bears them may
- * have been passed on, or inherited. A service that has left the policy is nobody any more.
+ * have been passed on, or inherited. Those of a service that has left the policy hold for nobody.
  */
 static __attribute__((noinline)) int records_are_own(const void *image,
 						     const struct policy_header *header,
@@ -38,7 +38,7 @@ static __attribute__((noinline)) int records_are_own(const void *image,
 	if (!header || !services || !hop_count || hop_count > WAYBILL_HOPS_MAX)
 		return 0;
 	cell = policy_hash_find(image, &header->ids, services[hop_count - 1]);
-	if (!cell || services_of_current(image, header, 0) >> (cell->value & 63) & 1)
+	if (cell && services_of_current(image, header, 0) >> (cell->value & 63) & 1)
 		return 1;
 	count(COUNT_RECORDS_FOREIGN);
 	return 0;

@@ -56,7 +56,7 @@ static __always_inline void local_read(struct bpf_sock_addr *context, int v6, in
 	/* The verifier wants every load from the context by itself, as it is written here. */
 	volatile struct bpf_sock_addr *ctx = context;
 	struct bpf_sock *sk = context->sk;
-	__u32 *word = (__u32 *)local->address;
+	__u32 *word = (__u32 *)local->address, bound4;
 
 	local->family = AF_INET;
 	local->port = 0;
@@ -65,7 +65,10 @@ static __always_inline void local_read(struct bpf_sock_addr *context, int v6, in
 	if (!sk)
 		return;
 	if (!v6) {
-		word[3] = connecting ? sk->src_ip4 : ctx->msg_src_ip4;
+		bound4 = connecting ? sk->src_ip4 : ctx->msg_src_ip4;
+		/* Nor may the compiler make one load of this and of those below. */
+		barrier_var(bound4);
+		word[3] = bound4;
 		return;
 	}
 	if (connecting) {

@@ -7,8 +7,8 @@
 #ifndef WAYBILL_KERNEL_SOURCE_H
 #define WAYBILL_KERNEL_SOURCE_H
 
-#include "core.h"
 #include "maps.h"
+#include "remote.h"
 
 /* A sockaddr_in or sockaddr_in6 without a port. */
 struct source {
@@ -71,21 +71,47 @@ static __attribute__((noinline)) int source_choose(struct bpf_sock_addr *ctx, in
 		source.v4.family = AF_INET;
 		source.v4.address = bpf_htonl(SOURCE_ADDRESS4 | (number & SOURCE_MASK4));
 	}
-	state->source = !source_bind(ctx, v6, &source);
+	if (!source_bind(ctx, v6, &source))
+		state->source = SOURCE_GIVEN;
 	return 0;
 }
 
-/* A socket is used again, maybe for a connection that goes elsewhere. */
-static __always_inline void source_leave(struct bpf_sock_addr *ctx, int v6,
-					 struct connecting *state)
+/* Whether the address that a socket is bound to is one that was given to it. */
+static __always_inline int source_is_given(const __u32 address[4])
 {
-	struct source source = {};
+	static const __u8 prefix[8] = WAYBILL_FLOW_PREFIX6;
+	const __u32 *want = (const __u32 *)prefix;
 
-	if (!state->source)
-		return;
-	state->source = 0;
+	if (address_is_mapped(address))
+		return (bpf_ntohl(address[3]) & ~SOURCE_MASK4) == SOURCE_ADDRESS4;
+	return address[0] == want[0] && address[1] == want[1] && address[2];
+}
+
+/*
+ * A socket is used again, maybe for a connection that goes elsewhere: it gives back what it was
+ * given, unless the program has bound it since. The kernel then keeps what it chooses for it in its
+ * place; only if that is loopback would it be in the way.
+ */
+static __attribute__((noinline)) int source_leave(struct bpf_sock_addr *ctx, int v6,
+						  struct connecting *state)
+{
+	struct bpf_sock *sk = ctx->sk;
+	struct source source = {};
+	struct waybill_address local;
+	const __u32 *address = (const __u32 *)local.address;
+
+	if (!state || !sk || !state->source)
+		return 0;
+	local_read(ctx, v6, 1, &local);
+	if (sk->src_port || !(state->source == SOURCE_GIVEN ? source_is_given(address) :
+							      address_is_loopback(address))) {
+		if (state->source == SOURCE_GIVEN)
+			state->source = SOURCE_OWN;
+		return 0;
+	}
+	state->source = SOURCE_LEFT;
 	source.v4.family = v6 ? AF_INET6 : AF_INET;
-	source_bind(ctx, v6, &source);
+	return source_bind(ctx, v6, &source);
 }
 
 #endif

@@ -67,6 +67,13 @@ struct history {
 	__u64 parts[RECORDS_PARTS_MAX / 8];
 };
 
+/* Of the source address of a client's socket. */
+enum source_state {
+	SOURCE_OWN,   /* chosen by the program, or by the kernel */
+	SOURCE_GIVEN, /* by the connect hook */
+	SOURCE_LEFT,  /* and given back: the kernel now keeps what it chooses */
+};
+
 /* On a client's socket, while and after a redirected connect. */
 struct connecting {
 	struct records_hop hop;
@@ -74,7 +81,7 @@ struct connecting {
 		target; /* where it was redirected to; family 0: it is not redirected */
 	__u32 hop_count;
 	__u32 context_size;
-	__u32 source; /* its source address was given to it */
+	__u32 source; /* enum source_state */
 	__u32 reserved;
 };
 

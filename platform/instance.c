@@ -198,29 +198,40 @@ static bool paths_overlap(const char *a, const char *b)
 	return !strncmp(a, b, length) && (longer[length] == '/' || longer[length] == '\0');
 }
 
+/* Where an instance is, of whatever version: its links know. */
+static int instance_cgroup(const char *name, char *path, size_t size)
+{
+	struct bpf_link_info info = {};
+	unsigned int length = sizeof(info);
+	char directory[192], pin[256];
+	int link, error;
+
+	error = bpffs_directory(name, directory, sizeof(directory), NULL);
+	if (error)
+		return error;
+	snprintf(pin, sizeof(pin), "%s/links/connect4", directory);
+	link = bpf_obj_get(pin);
+	if (link < 0)
+		return -errno;
+	error = bpf_obj_get_info_by_fd(link, &info, &length) ? -errno : 0;
+	close(link);
+	return error ? error : cgroup_path(info.cgroup.cgroup_id, path, size);
+}
+
+/* One whose cgroup is gone, or that was never complete, is in nobody's way. */
 static int check_overlap(const char *name, const char *cgroup, struct message *message)
 {
-	char **names;
+	char **names, path[256];
 	size_t count;
 	int error = instance_list(&names, &count, message);
 
 	for (size_t i = 0; i < count; i++) {
-		struct instance *other = NULL;
-
-		if (!error && strcmp(names[i], name)) {
-			/* Where one of another version is, cannot be told. */
-			error = instance_open(names[i], &other, message);
-			error = error == -EEXIST ? error : 0;
-		}
-		if (other) {
-			if (paths_overlap(other->control.cgroup_path, cgroup))
-				error = fail(message, -EBUSY,
-					     "instance %s is up on %s, which overlaps %s (waybill "
-					     "down --instance %s, or give another --cgroup)",
-					     names[i], other->control.cgroup_path, cgroup,
-					     names[i]);
-			instance_close(other);
-		}
+		if (!error && strcmp(names[i], name) &&
+		    !instance_cgroup(names[i], path, sizeof(path)) && paths_overlap(path, cgroup))
+			error = fail(message, -EBUSY,
+				     "instance %s is up on %s, which overlaps %s (waybill "
+				     "down --instance %s, or give another --cgroup)",
+				     names[i], path, cgroup, names[i]);
 		free(names[i]);
 	}
 	free(names);
@@ -354,8 +365,11 @@ int instance_up(const char *name, const char *cgroup, bool *renewed, struct mess
 			error = bpffs_remove(instance->directory, &found, message);
 		if (!error) {
 			error = make(instance, path, directory, message);
-			if (error)
+			if (error) {
 				bpffs_remove(instance->directory, &found, NULL);
+				instance_datagrams6_end(instance_owner(name));
+				sources_remove(instance_owner(name));
+			}
 		}
 	}
 	instance_close(instance);

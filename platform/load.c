@@ -165,25 +165,34 @@ int maps_pin(const struct instance *instance, struct message *message)
 	return error;
 }
 
-/* Opens the maps of a pinned instance, as far as they are there. */
+/* Opens one map of a pinned instance. */
+static int map_open(struct instance *instance, enum instance_map which, struct message *message)
+{
+	char path[PATH_MAX];
+
+	snprintf(path, sizeof(path), "%s/maps/%s", instance->directory, instance_maps[which]);
+	instance->map[which] = bpf_obj_get(path);
+	if (instance->map[which] >= 0)
+		return 0;
+	return errno == ENOENT ?
+		       fail(message, -ENOENT, "instance %s is not up (waybill up)",
+			    instance->name) :
+		       fail(message, -errno, "%s: %s (needs root)", path, strerror(errno));
+}
+
+/*
+ * Opens the maps of a pinned instance, as far as they are there. First the settings, which say
+ * whether it is of this version: one of another has other maps, and must not be taken for none.
+ */
 int maps_open(struct instance *instance, struct message *message)
 {
 	struct bpf_map_info info = {};
 	unsigned int size = sizeof(info);
 	uint32_t zero = 0;
+	int error = map_open(instance, MAP_CONTROL, message);
 
-	for (int i = 0; i < MAPS; i++) {
-		char path[PATH_MAX];
-
-		snprintf(path, sizeof(path), "%s/maps/%s", instance->directory, instance_maps[i]);
-		instance->map[i] = bpf_obj_get(path);
-		if (instance->map[i] < 0)
-			return errno == ENOENT ?
-				       fail(message, -ENOENT, "instance %s is not up (waybill up)",
-					    instance->name) :
-				       fail(message, -errno, "%s: %s (needs root)", path,
-					    strerror(errno));
-	}
+	if (error)
+		return error;
 	/* Of another version it may be larger than what we have room for. */
 	if (bpf_obj_get_info_by_fd(instance->map[MAP_CONTROL], &info, &size) ||
 	    (info.value_size == sizeof(instance->control) &&
@@ -194,5 +203,8 @@ int maps_open(struct instance *instance, struct message *message)
 			    "instance %s was made by another version of Waybill (waybill down, "
 			    "then waybill up)",
 			    instance->name);
-	return 0;
+	for (int i = 0; !error && i < MAPS; i++)
+		if (i != MAP_CONTROL)
+			error = map_open(instance, i, message);
+	return error;
 }

@@ -51,7 +51,7 @@ int value_netns(const char *text, uint64_t *cookie, struct reason *reason)
 	pthread_t thread;
 
 	snprintf(path, sizeof(path), "%s%s", strchr(text, '/') ? "" : "/run/netns/", text);
-	of.namespace = open(path, O_RDONLY | O_CLOEXEC);
+	of.namespace = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
 	if (of.namespace < 0) {
 		snprintf(reason->text, sizeof(reason->text),
 			 "is not a network namespace here: %s (ip netns list shows those with a "

@@ -188,6 +188,34 @@ static void policy(void)
 	EXPECT(!world_apply(&world, text));
 }
 
+/* Its records hold for nobody any more, and spare nobody a service that is there. */
+static void records_of_one_who_left(int listener)
+{
+	char text[512];
+	int left, onward;
+	struct leg leg;
+
+	as_root(&world);
+	snprintf(text, sizeof(text),
+		 "version: 1\nservices:\n"
+		 "  - { name: b, weight: 1, endpoint: { tcp: 9002 }, identity: { %s } }\n"
+		 "filters:\n"
+		 "  - { name: all, service: b, match: { remote_port: 8080 }, action: redirect }\n",
+		 world.by_user ? "user: 60002" : "cgroup: %C/s1");
+	EXPECT(!world_apply(&world, text));
+	left = listener_of(&world, 1, V4, false);
+	redirect_application(&world, 1, left, V4, &leg);
+	onward = onward_of(&world, 1, leg.accepted);
+	as_root(&world);
+	policy();
+	EXPECT(as_stranger(&world, onward, true, connect_on, NULL) == 0);
+	expect_from_application(listener);
+	close(onward);
+	close(leg.client);
+	close(leg.accepted);
+	close(left);
+}
+
 int main(int argc, char **argv)
 {
 	int listener;
@@ -205,6 +233,7 @@ int main(int argc, char **argv)
 	onward_socket_of_child(listener);
 	socket_of_application(listener);
 	datagram_socket(listener);
+	records_of_one_who_left(listener);
 	close(listener);
 	listener_of_application();
 	as_root(&world);

@@ -3,6 +3,8 @@
  * renewed: `up` while connections are made renews the programs without a gap: no connection fails
  * or gets past a service, live connections keep their records, and the key stays.
  */
+#include <bpf/bpf.h>
+
 #include "world.h"
 
 #include <pthread.h>
@@ -22,6 +24,28 @@ static void *connect_forever(void *unused)
 		close(descriptor);
 	}
 	return NULL;
+}
+
+/* It works on, so it is not to be taken for none: neither replaced, nor joined. */
+static void of_another_version(struct world *world)
+{
+	struct control control = world->instance->control;
+	struct message message = {};
+	char pin[256], other[64];
+	uint32_t zero = 0;
+	bool renewed;
+
+	control.layout--;
+	EXPECT(!bpf_map_update_elem(world->instance->map[MAP_CONTROL], &zero, &control, BPF_ANY));
+	snprintf(pin, sizeof(pin), "%s/maps/watch", world->instance->directory);
+	EXPECT(!unlink(pin), "%s", strerror(errno));
+	snprintf(other, sizeof(other), "%s-2", world->name);
+	EXPECT(instance_up(world->name, world->cgroup, &renewed, &message) == -EEXIST, "%s",
+	       message.text);
+	EXPECT(strstr(message.text, "another version"), "%s", message.text);
+	EXPECT(instance_up(other, world->cgroup, &renewed, &message) == -EBUSY, "%s", message.text);
+	EXPECT(connect_to(V4, SERVER_PORT) >= 0);
+	expect_count("service a", &world->seen[0].accepted, made + 2);
 }
 
 int main(void)
@@ -60,5 +84,6 @@ int main(void)
 	EXPECT(!instance_keys(world.instance, &after, &message));
 	EXPECT(!memcmp(&before, &after, sizeof(before)));
 	EXPECT(instance_up(world.name, NULL, &renewed, &message) == 0 && renewed);
+	of_another_version(&world);
 	world_end(&world);
 }

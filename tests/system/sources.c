@@ -3,6 +3,8 @@
  * sources: a redirected connection has one of many sources, and gives it back when its socket is
  * used again: then it reaches what it could reach before, and no condition sees what it was given.
  */
+#include <fcntl.h>
+
 #include "world.h"
 
 static struct world world;
@@ -87,6 +89,47 @@ static void used_again(enum family family)
 	close(descriptor);
 }
 
+/* What the kernel chose once, on the way to this host, is not in the way to another. */
+static void to_another_host(void)
+{
+	struct sockaddr_in far = { .sin_family = AF_INET, .sin_port = htons(7001) };
+	int descriptor = connect_to(V4, SERVER_PORT);
+	struct sockaddr_storage to;
+	socklen_t length = address_of(V4, 7001, &to);
+
+	EXPECT(!system(
+		"ip link add waybill0 type veth peer name waybill1 && ip link set waybill1 up "
+		"&& ip link set waybill0 up && ip address add 10.9.9.1/24 dev waybill0"));
+	far.sin_addr.s_addr = htonl(0x0a090902);
+	EXPECT(descriptor >= 0);
+	disconnect(descriptor);
+	EXPECT(!connect(descriptor, (void *)&to, length), "%s", strerror(errno));
+	disconnect(descriptor);
+	EXPECT(!fcntl(descriptor, F_SETFL, O_NONBLOCK));
+	EXPECT(connect(descriptor, (void *)&far, sizeof(far)) && errno == EINPROGRESS, "%s",
+	       strerror(errno));
+	close(descriptor);
+}
+
+/* A program may bind a socket that it uses again, and keeps what it chose. */
+static void bound_again(void)
+{
+	struct sockaddr_in own = { .sin_family = AF_INET }, source;
+	int descriptor = connect_to(V4, SERVER_PORT), one = 1;
+	struct sockaddr_storage to;
+	socklen_t length = address_of(V4, 7001, &to), size = sizeof(source);
+
+	own.sin_addr.s_addr = htonl(0x7f00004d);
+	EXPECT(descriptor >= 0);
+	disconnect(descriptor);
+	EXPECT(!setsockopt(descriptor, SOL_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof(one)));
+	EXPECT(!bind(descriptor, (void *)&own, sizeof(own)), "%s", strerror(errno));
+	EXPECT(!connect(descriptor, (void *)&to, length), "%s", strerror(errno));
+	EXPECT(!getsockname(descriptor, (void *)&source, &size));
+	EXPECT(source.sin_addr.s_addr == own.sin_addr.s_addr);
+	close(descriptor);
+}
+
 static void listen_at(enum family family, uint16_t port)
 {
 	struct sockaddr_storage at;
@@ -122,5 +165,7 @@ int main(void)
 		different(family);
 		used_again(family);
 	}
+	to_another_host();
+	bound_again();
 	world_end(&world);
 }
