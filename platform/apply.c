@@ -440,7 +440,7 @@ static int apply(struct instance *instance, const struct policy *policy, bool ch
 	free(image.line);
 	free(contexts.entry);
 	if (lock >= 0)
-		close(lock);
+		bpffs_unlock(lock);
 	return error;
 }
 

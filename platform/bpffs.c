@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
  * /sys/fs/bpf, where instances are pinned: mounted if nobody has, locked while an instance is
- * changed, and cleaned. The lock is one on the directory itself, so it leaves nothing behind.
+ * changed, and cleaned. The lock is one on the directory of all instances, which is root's alone, as
+ * /sys/fs/bpf itself need not be; it goes with the last of them, and leaves nothing behind.
  */
 #include "instance.h"
 
@@ -49,22 +50,62 @@ int bpffs_directory(const char *name, char *path, size_t size, struct message *m
 	return 0;
 }
 
+/* The directory of all instances, which is made if it is not there. */
+static int pins_open(struct message *message)
+{
+	struct stat status;
+	int descriptor;
+
+	if (mkdir(PINS, 0700) && errno != EEXIST)
+		return fail(message, -errno, PINS ": %s (needs root: run it with sudo)",
+			    strerror(errno));
+	descriptor = open(PINS, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (descriptor < 0)
+		return errno == ENOENT ? -ENOENT :
+					 fail(message, -errno, PINS ": %s (needs root)",
+					      strerror(errno));
+	/* Where the BPF file system is open to all, somebody may have been here before. */
+	if (!fstat(descriptor, &status) && !status.st_uid && !(status.st_mode & 077))
+		return descriptor;
+	close(descriptor);
+	return fail(message, -EPERM,
+		    PINS ": not a directory that root alone can read and write (remove it)");
+}
+
+/* Whether it is still the one that others find. */
+static bool pins_are(int descriptor)
+{
+	struct stat mine, theirs;
+
+	return !fstat(descriptor, &mine) && !lstat(PINS, &theirs) && mine.st_ino == theirs.st_ino;
+}
+
 int bpffs_lock(struct message *message)
 {
-	int descriptor, error;
+	int descriptor, error = bpffs_mount(message);
 
-	descriptor = open(BPFFS, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (descriptor < 0)
-		return fail(message, -errno, BPFFS ": %s (needs root: run it with sudo)",
-			    strerror(errno));
-	while (flock(descriptor, LOCK_EX)) {
-		if (errno == EINTR)
+	while (!error) {
+		descriptor = pins_open(message);
+		if (descriptor == -ENOENT) /* removed at this moment */
 			continue;
-		error = -errno;
+		if (descriptor < 0)
+			return descriptor;
+		while ((error = flock(descriptor, LOCK_EX) ? -errno : 0) == -EINTR)
+			;
+		if (!error && pins_are(descriptor))
+			return descriptor;
 		close(descriptor);
-		return fail(message, error, BPFFS ": cannot lock: %s", strerror(errno));
+		if (error)
+			fail(message, error, PINS ": cannot lock: %s", strerror(-error));
 	}
-	return descriptor;
+	return error;
+}
+
+void bpffs_unlock(int lock)
+{
+	/* If there are instances, it stays. */
+	rmdir(PINS);
+	close(lock);
 }
 
 /* Removes a pin, or a directory with all pins in it. Pins go in the order given, then the rest. */
@@ -108,8 +149,6 @@ int bpffs_remove(const char *directory, bool *found, struct message *message)
 	if (error && error != -ENOENT)
 		return fail(message, error, "%s: cannot remove it: %s", directory,
 			    strerror(-error));
-	/* The parent goes with the last instance; if others are there it stays. */
-	rmdir(PINS);
 	return 0;
 }
 

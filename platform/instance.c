@@ -262,17 +262,8 @@ static int cgroup_clean(const char *cgroup, char *path, size_t size, const char 
 static int make_directories(const struct instance *instance, struct message *message)
 {
 	static const char *const rooms[] = { "", "/maps", "/programs", "/links" };
-	struct stat status;
 	char path[PATH_MAX];
 
-	snprintf(path, sizeof(path), "%s", instance->directory);
-	*strrchr(path, '/') = '\0';
-	mkdir(path, 0700);
-	/* Where the BPF file system is open to all, somebody may have been here before. */
-	if (lstat(path, &status) || !S_ISDIR(status.st_mode) || status.st_uid != 0 ||
-	    status.st_mode & 022)
-		return fail(message, -EPERM,
-			    "%s: not a directory that root alone can write to (remove it)", path);
 	for (size_t i = 0; i < sizeof(rooms) / sizeof(*rooms); i++) {
 		snprintf(path, sizeof(path), "%s%s", instance->directory, rooms[i]);
 		if (mkdir(path, 0700) && errno != EEXIST)
@@ -373,7 +364,7 @@ int instance_up(const char *name, const char *cgroup, bool *renewed, struct mess
 		}
 	}
 	instance_close(instance);
-	close(lock);
+	bpffs_unlock(lock);
 	return error;
 }
 
@@ -392,7 +383,7 @@ int instance_down(const char *name, bool *found, struct message *message)
 	error = bpffs_remove(directory, found, message);
 	instance_datagrams6_end(instance_owner(name));
 	sources_remove(instance_owner(name));
-	close(lock);
+	bpffs_unlock(lock);
 	return error;
 }
 

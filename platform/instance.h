@@ -78,8 +78,10 @@ int netns_each(int (*function)(void *data, struct message *message), void *data,
 /* bpffs.c */
 int bpffs_mount(struct message *message);
 int bpffs_directory(const char *name, char *path, size_t size, struct message *message);
-/* One of up, down, apply, rotate-key at a time, for all instances. Returns a descriptor to close. */
+/* One of up, down, apply, rotate-key at a time, for all instances. Returns a descriptor for
+ * bpffs_unlock(). */
 int bpffs_lock(struct message *message);
+void bpffs_unlock(int lock);
 int bpffs_remove(const char *directory, bool *found, struct message *message);
 
 #define PROGRAMS_PINNED                                                                            \

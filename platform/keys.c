@@ -106,6 +106,6 @@ int instance_rotate_key(struct instance *instance, uint32_t *id, struct message 
 	}
 out:
 	explicit_bzero(&ring, sizeof(ring));
-	close(lock);
+	bpffs_unlock(lock);
 	return error;
 }

@@ -85,3 +85,17 @@ expect 0 "$WAYBILL" down --instance "$name"
 expect 3 "$WAYBILL" down --instance "$name"
 expect 3 "$WAYBILL" status --instance "$name"
 [ ! -e "/sys/fs/bpf/waybill/$name" ] || fail "pins are left"
+
+# Where the BPF file system is open to all, nobody else can hold up what root does.
+export WAYBILL name cgroup
+unshare -m --propagation private sh -c '
+	mount -t bpf -o mode=1777 bpf /sys/fs/bpf || exit 77
+	setpriv --reuid 61000 --clear-groups flock -x /sys/fs/bpf sleep 30 &
+	holder=$!
+	sleep 1
+	timeout 20 "$WAYBILL" up --instance "$name" --cgroup "$cgroup" >/dev/null &&
+		"$WAYBILL" down --instance "$name" >/dev/null
+	status=$?
+	kill "$holder"
+	[ ! -e /sys/fs/bpf/waybill ] || status=1
+	exit $status' || fail "held up by somebody else, or something is left"
