@@ -125,8 +125,18 @@ end_in a
 end_in b
 end_in c
 
-# What is handed over is handed on, to the process that it is for now; what is not there is not.
-hand='exec 3</dev/null; exec "$@"'
+# What is handed over is handed on, to the process that it is for now; what is not there, or no
+# socket, is not.
+hand='exec python3 -c "
+import os, socket, sys
+handed = socket.socket()
+handed.fileno() == 3 or os.dup2(handed.fileno(), 3)
+os.set_inheritable(3, True)
+os.execvp(sys.argv[1], sys.argv[1:])
+" "$@"'
+expect 0 env LISTEN_FDS=1 LISTEN_PID=1 sh -c 'exec 3</dev/null; exec "$@"' sh "$WAYBILL" exec \
+	--instance "$name" --service a -- sh -c 'echo ${LISTEN_FDS-none}'
+grep -qx none "$work/out" || fail "$(cat "$work/out")"
 expect 0 env LISTEN_FDS=1 LISTEN_PID=1 LISTEN_FDNAMES=x sh -c "$hand" sh "$WAYBILL" exec \
 	--instance "$name" --service a -- sh -c 'echo $LISTEN_FDS:$LISTEN_FDNAMES $(($$ - LISTEN_PID))'
 grep -qx '1:x 0' "$work/out" || fail "$(cat "$work/out")"
