@@ -86,11 +86,12 @@ struct connecting {
 };
 
 /*
- * The source addresses of redirected connections: 127.112.0.0/12; and for IPv6, in WAYBILL_FLOW_PREFIX6
- * beyond the addresses of flows, some that each instance makes on the loopback device.
+ * The source addresses of redirected connections: 127.112.0.0/26; and for IPv6, in
+ * WAYBILL_FLOW_PREFIX6 beyond the addresses of flows, some that each instance makes on the loopback
+ * device.
  */
 #define SOURCE_ADDRESS4 0x7f700000U /* host byte order */
-#define SOURCE_MASK4 ((1U << 20) - 1)
+#define SOURCE_MASK4 63U
 #define SOURCE_MASK6 15U
 
 /* On an accepted socket, and on its way there. */
