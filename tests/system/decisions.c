@@ -49,11 +49,7 @@ int main(void)
 	pthread_t thread;
 	int descriptor;
 
-	world_begin(&world, "decisions");
-	world_up(&world);
-	world_server(&world);
-	world_service(&world, 0, SERVICE_RECORDS);
-	world_service(&world, 1, SERVICE_RECORDS);
+	world_begin_two(&world, "decisions");
 	EXPECT(!world_apply(
 		&world, WORLD_TWO_SERVICES
 		"filters:\n"

@@ -98,11 +98,7 @@ int main(void)
 {
 	uint32_t b = policy_service_id("b");
 
-	world_begin(&world, "decisions-wanted");
-	world_up(&world);
-	world_server(&world);
-	world_service(&world, 0, SERVICE_RECORDS);
-	world_service(&world, 1, SERVICE_RECORDS);
+	world_begin_two(&world, "decisions-wanted");
 	EXPECT(!world_apply(
 		&world, WORLD_TWO_SERVICES
 		"filters:\n"

@@ -55,11 +55,7 @@ int main(void)
 {
 	struct world world;
 
-	world_begin(&world, "filters");
-	world_up(&world);
-	world_server(&world);
-	world_service(&world, 0, SERVICE_RECORDS);
-	world_service(&world, 1, SERVICE_RECORDS);
+	world_begin_two(&world, "filters");
 	EXPECT(!world_apply(
 		&world, WORLD_TWO_SERVICES
 		"filters:\n"

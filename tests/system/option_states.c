@@ -31,38 +31,6 @@ static void look(int descriptor, struct view *view)
 	view->records_error = query(descriptor, WAYBILL_REDIRECT_RECORDS, records, &size);
 }
 
-static void send_descriptor(int channel, int descriptor)
-{
-	char control[CMSG_SPACE(sizeof(int))] = {}, byte = 0;
-	struct iovec part = { .iov_base = &byte, .iov_len = 1 };
-	struct msghdr message = { .msg_iov = &part,
-				  .msg_iovlen = 1,
-				  .msg_control = control,
-				  .msg_controllen = sizeof(control) };
-	struct cmsghdr *header = CMSG_FIRSTHDR(&message);
-
-	header->cmsg_level = SOL_SOCKET;
-	header->cmsg_type = SCM_RIGHTS;
-	header->cmsg_len = CMSG_LEN(sizeof(int));
-	memcpy(CMSG_DATA(header), &descriptor, sizeof(int));
-	EXPECT(sendmsg(channel, &message, 0) == 1);
-}
-
-static int receive_descriptor(int channel)
-{
-	char control[CMSG_SPACE(sizeof(int))], byte;
-	struct iovec part = { .iov_base = &byte, .iov_len = 1 };
-	struct msghdr message = { .msg_iov = &part,
-				  .msg_iovlen = 1,
-				  .msg_control = control,
-				  .msg_controllen = sizeof(control) };
-	int descriptor;
-
-	EXPECT(recvmsg(channel, &message, MSG_CMSG_CLOEXEC) == 1 && CMSG_FIRSTHDR(&message));
-	memcpy(&descriptor, CMSG_DATA(CMSG_FIRSTHDR(&message)), sizeof(int));
-	return descriptor;
-}
-
 /* What a process of service i sees when it is handed the socket. */
 static void look_from(struct world *world, int i, int descriptor, struct view *view)
 {

@@ -186,7 +186,7 @@ static struct msghdr *message_of(struct iovec *part, char *control, size_t size)
 	return &message;
 }
 
-static void send_descriptor(int channel, int descriptor)
+void send_descriptor(int channel, int descriptor)
 {
 	char control[CMSG_SPACE(sizeof(int))] = {}, byte = 0;
 	struct iovec part = { .iov_base = &byte, .iov_len = 1 };
@@ -200,7 +200,7 @@ static void send_descriptor(int channel, int descriptor)
 	EXPECT(sendmsg(channel, message, 0) == 1);
 }
 
-static int receive_descriptor(int channel)
+int receive_descriptor(int channel)
 {
 	char control[CMSG_SPACE(sizeof(int))], byte;
 	struct iovec part = { .iov_base = &byte, .iov_len = 1 };

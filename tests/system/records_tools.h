@@ -77,4 +77,8 @@ int state_of(int descriptor);
 	} while (0)
 const char *result_name(int result);
 
+/* A descriptor handed over by a socket of AF_UNIX. */
+void send_descriptor(int channel, int descriptor);
+int receive_descriptor(int channel);
+
 #endif

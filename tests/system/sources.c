@@ -27,9 +27,10 @@ static bool is_spread(enum family family, const struct sockaddr_in6 *source)
 	static const unsigned char prefix[8] = WAYBILL_FLOW_PREFIX6;
 
 	if (family == V4)
-		return ntohl(((const struct sockaddr_in *)source)->sin_addr.s_addr) >> 20 == 0x7f7;
+		return (ntohl(((const struct sockaddr_in *)source)->sin_addr.s_addr) & ~63U) ==
+		       0x7f700000;
 	if (family == MAPPED)
-		return word(source, 2) == 0xffff && word(source, 3) >> 20 == 0x7f7;
+		return word(source, 2) == 0xffff && (word(source, 3) & ~63U) == 0x7f700000;
 	return !memcmp(&source->sin6_addr, prefix, sizeof(prefix)) && word(source, 2) >> 24 == 1;
 }
 

@@ -180,6 +180,15 @@ void world_up(struct world *world)
 	EXPECT(!instance_open(world->name, &world->instance, &message), "%s", message.text);
 }
 
+void world_begin_two(struct world *world, const char *name)
+{
+	world_begin(world, name);
+	world_up(world);
+	world_server(world);
+	world_service(world, 0, SERVICE_RECORDS);
+	world_service(world, 1, SERVICE_RECORDS);
+}
+
 int world_apply(struct world *world, const char *text)
 {
 	char path[] = "/tmp/waybill-test-XXXXXX";

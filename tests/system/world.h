@@ -74,6 +74,8 @@ struct world {
 void world_begin(struct world *world, const char *name);
 /* The instance, as `waybill up` makes it. */
 void world_up(struct world *world);
+/* All that: up, with the server, and services 0 and 1 that carry records on. */
+void world_begin_two(struct world *world, const char *name);
 /* Starts service number i, in its cgroup or under its user. */
 void world_service(struct world *world, int i, enum service_kind kind);
 /* Only its process: true in it. The parent waits for seen->ready. */
