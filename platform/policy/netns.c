@@ -49,6 +49,7 @@ int value_netns(const char *text, uint64_t *cookie, struct reason *reason)
 	struct visit of = { .error = 0 };
 	char path[PATH_MAX];
 	pthread_t thread;
+	int error;
 
 	snprintf(path, sizeof(path), "%s%s", strchr(text, '/') ? "" : "/run/netns/", text);
 	of.namespace = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
@@ -59,16 +60,19 @@ int value_netns(const char *text, uint64_t *cookie, struct reason *reason)
 			 strerror(errno));
 		return -EINVAL;
 	}
-	of.error = -pthread_create(&thread, NULL, visit, &of);
-	if (!of.error)
+	/* The thread may be done before pthread_create() returns: not into of.error. */
+	error = -pthread_create(&thread, NULL, visit, &of);
+	if (!error) {
 		pthread_join(thread, NULL);
+		error = of.error;
+	}
 	close(of.namespace);
 	*cookie = of.cookie;
-	if (!of.error)
+	if (!error)
 		return 0;
-	snprintf(reason->text, sizeof(reason->text), "cannot be entered: %s%s", strerror(-of.error),
-		 of.error == -EPERM  ? " (needs root)" :
-		 of.error == -EINVAL ? " (it is not the file of a network namespace)" :
-				       "");
+	snprintf(reason->text, sizeof(reason->text), "cannot be entered: %s%s", strerror(-error),
+		 error == -EPERM  ? " (needs root)" :
+		 error == -EINVAL ? " (it is not the file of a network namespace)" :
+				    "");
 	return -EINVAL;
 }
