@@ -6,12 +6,12 @@
  * The same code runs in the eBPF programs and, for tests and `explain`, in user space.
  *
  * A value (an address, a port, a uid) is looked up in a table: a tree of lines, each with 32
- * entries for five bits of the value, most significant first. An entry is either the number of
- * a further line of the tree, or POLICY_LEAF with the number of a result line. A result line
- * is a bitmap: bit f is set if filter f accepts this value. Filters are numbered in order of
- * precedence, so the lowest bit that is set in all results decides. Every value has a leaf;
- * the cost of a look-up grows with the bits that the policy tells apart, never with the number
- * of its filters or prefixes.
+ * entries for five bits of the value, most significant first. An entry is the number of a further
+ * line of the tree, or POLICY_SKIP with the number of a skip, which stands for a chain of lines with
+ * one way out, or POLICY_LEAF with the number of a result line. A result line is a bitmap: bit f is
+ * set if filter f accepts this value. Filters are numbered in order of precedence, so the lowest
+ * bit that is set in all results decides. Every value has a leaf; the cost of a look-up grows with
+ * the bits that the policy tells apart, never with the number of its filters or prefixes.
  *
  * Line 0 is the header. A reference to line 0 means "nothing here".
  */
@@ -23,7 +23,7 @@
 #include "executable.h"
 
 #define POLICY_MAGIC 0x4c4f5057U /* "WPOL" */
-#define POLICY_LAYOUT 5
+#define POLICY_LAYOUT 6
 #define POLICY_LINE 128
 #define POLICY_LINES_MAX (1U << 22) /* 512 MiB */
 #define POLICY_SERVICES_MAX 64
@@ -32,11 +32,22 @@
 #define POLICY_NAME_MAX 40 /* with the terminating zero */
 
 #define POLICY_LEAF 0x80000000U
+#define POLICY_SKIP 0x40000000U
 #define POLICY_STRIDE 5
 #define POLICY_FANOUT (1U << POLICY_STRIDE)
 
 enum policy_action { POLICY_PERMIT = 1, POLICY_BLOCK = 2, POLICY_REDIRECT = 3 };
 enum policy_when_down { POLICY_DOWN_BLOCK = 0, POLICY_DOWN_PASS = 1 };
+
+#define POLICY_SKIP_BITS 58
+#define POLICY_SKIPS                                                                               \
+	8 /* in a line: the number of a skip is that of its line, times this, and more */
+
+/* Values that go on with these bits have one entry, all others the other, a leaf. */
+struct policy_skip {
+	__u64 bits; /* at the left, up to POLICY_SKIP_BITS; how many is in the last six, never 0 */
+	__u32 then, other;
+};
 
 /*
  * A hash of 64-bit keys, eight cells a line. A key is in one of two cells (cuckoo hashing), so
@@ -147,6 +158,7 @@ _Static_assert(sizeof(struct policy_application) == POLICY_LINE, "an application
 _Static_assert(sizeof(struct policy_service) == POLICY_LINE, "a service is one line");
 _Static_assert(sizeof(struct policy_filter) == POLICY_LINE / 2, "two filters are one line");
 _Static_assert(sizeof(struct policy_cell) == 16, "eight cells are one line");
+_Static_assert(sizeof(struct policy_skip) * POLICY_SKIPS == POLICY_LINE, "so are eight skips");
 
 /*
  * Whoever includes this says how to get a line (NULL if there is none of that number), and how
@@ -193,21 +205,38 @@ struct policy_descent {
 static long policy_descend(__u32 level, void *data)
 {
 	struct policy_descent *descent = data;
+	const struct policy_skip *skip;
+	__u32 bits = POLICY_STRIDE;
 	const __u32 *node;
 
 	if (descent->entry & POLICY_LEAF)
 		return 1;
-	node = policy_line(descent->image, descent->entry);
-	if (!node)
-		return 1;
-	descent->entry = node[descent->value.high >> (64 - POLICY_STRIDE)];
-	descent->value.high =
-		descent->value.high << POLICY_STRIDE | descent->value.low >> (64 - POLICY_STRIDE);
-	descent->value.low <<= POLICY_STRIDE;
+	if (descent->entry & POLICY_SKIP) {
+		skip = policy_line(descent->image, (descent->entry & ~POLICY_SKIP) / POLICY_SKIPS);
+		if (!skip)
+			return 1;
+		skip += descent->entry % POLICY_SKIPS;
+		bits = skip->bits & 63;
+		if ((descent->value.high ^ skip->bits) >> (64 - bits)) {
+			descent->entry = skip->other;
+			return 1;
+		}
+		descent->entry = skip->then;
+	} else {
+		node = policy_line(descent->image, descent->entry);
+		if (!node)
+			return 1;
+		descent->entry = node[descent->value.high >> (64 - POLICY_STRIDE)];
+	}
+	descent->value.high = descent->value.high << bits | descent->value.low >> (64 - bits);
+	descent->value.low <<= bits;
 	return 0;
 }
 
-/* bits is a constant of the caller: the width of the values in this table. Returns a line. */
+/*
+ * bits is a constant of the caller: the width of the values in this table. Every step but the last
+ * goes on by POLICY_STRIDE bits or more. Returns a line.
+ */
 POLICY_INLINE __u32 policy_table_find(const void *image, __u32 root, struct policy_value value,
 				      int bits)
 {

@@ -80,45 +80,55 @@ static uint32_t hash_line(const void *content)
 	return hash;
 }
 
-/*
- * Where the line with this content is in the table of slots, or the free slot for it. Lines are far
- * apart in memory: the hash beside the number tells nearly all others without a look at them.
- */
-static size_t find_slot(const struct image_builder *builder, const void *content, uint32_t hash)
+static uint32_t hash_skip(const struct policy_skip *skip)
 {
-	size_t at = hash & (builder->slots - 1);
+	uint64_t hash = skip->bits * 0x9e3779b97f4a7c15ULL;
 
-	while (builder->slot[at].line &&
-	       (builder->slot[at].hash != hash ||
-		memcmp(builder->line[builder->slot[at].line], content, POLICY_LINE)))
-		at = (at + 1) & (builder->slots - 1);
-	return at;
+	hash ^= hash >> 29;
+	hash = (hash ^ skip->then ^ (uint64_t)skip->other << 32) * 0x9e3779b97f4a7c15ULL;
+	return hash ^ hash >> 29;
 }
 
-static int grow_slots(struct image_builder *builder)
+/*
+ * Where the piece with this content is in its table, or the free slot for it. Pieces are far apart
+ * in memory: the hash beside the number tells nearly all others without a look at them.
+ */
+static struct image_slot *find_slot(const struct image_builder *builder,
+				    const struct image_table *table, const void *content,
+				    size_t size, uint32_t hash)
 {
-	struct image_builder grown = *builder;
+	size_t at = hash & (table->slots - 1);
+
+	while (table->slot[at].number &&
+	       (table->slot[at].hash != hash ||
+		memcmp(builder->line[0] + table->slot[at].number * size, content, size)))
+		at = (at + 1) & (table->slots - 1);
+	return &table->slot[at];
+}
+
+static int grow_table(struct image_table *table)
+{
+	struct image_table grown = *table;
 	size_t i, at;
 
-	if (builder->shared * 2 < builder->slots)
+	if (table->used * 2 < table->slots)
 		return 0;
-	grown.slots = builder->slots ? builder->slots * 2 : 256;
+	grown.slots = table->slots ? table->slots * 2 : 256;
 	grown.slot = image_array(NULL, grown.slots, sizeof(*grown.slot));
 	if (!grown.slot)
 		return -ENOMEM;
 	memset(grown.slot, 0, grown.slots * sizeof(*grown.slot));
-	for (i = 0; i < builder->slots; i++) {
-		if (!builder->slot[i].line)
+	for (i = 0; i < table->slots; i++) {
+		if (!table->slot[i].number)
 			continue;
 		/* No two are the same: the next free one is its. */
-		at = builder->slot[i].hash & (grown.slots - 1);
-		while (grown.slot[at].line)
+		at = table->slot[i].hash & (grown.slots - 1);
+		while (grown.slot[at].number)
 			at = (at + 1) & (grown.slots - 1);
-		grown.slot[at] = builder->slot[i];
+		grown.slot[at] = table->slot[i];
 	}
-	free(builder->slot);
-	builder->slot = grown.slot;
-	builder->slots = grown.slots;
+	free(table->slot);
+	*table = grown;
 	return 0;
 }
 
@@ -126,26 +136,50 @@ static int share(struct image_builder *builder, const void *content, uint32_t ha
 		 uint32_t *number)
 {
 	static const uint8_t zero[POLICY_LINE];
-	size_t at;
+	struct image_slot *slot;
 	int error;
 
 	*number = 0;
 	if (!memcmp(content, zero, POLICY_LINE))
 		return 0;
-	error = grow_slots(builder);
+	error = grow_table(&builder->shared);
 	if (error)
 		return error;
-	at = find_slot(builder, content, hash);
-	if (!builder->slot[at].line) {
+	slot = find_slot(builder, &builder->shared, content, POLICY_LINE, hash);
+	if (!slot->number) {
 		error = grow_lines(builder, 1);
 		if (error)
 			return error;
 		memcpy(builder->line[builder->lines], content, POLICY_LINE);
-		builder->slot[at].line = builder->lines++;
-		builder->slot[at].hash = hash;
-		builder->shared++;
+		*slot = (struct image_slot){ builder->lines++, hash };
+		builder->shared.used++;
 	}
-	*number = builder->slot[at].line;
+	*number = slot->number;
+	return 0;
+}
+
+int image_share_skip(struct image_builder *builder, const struct policy_skip *skip,
+		     uint32_t *number)
+{
+	uint32_t hash = hash_skip(skip), line;
+	struct image_slot *slot;
+	int error = grow_table(&builder->skips);
+
+	if (error)
+		return error;
+	slot = find_slot(builder, &builder->skips, skip, sizeof(*skip), hash);
+	if (!slot->number) {
+		if (builder->next_skip % POLICY_SKIPS == 0) {
+			error = image_append(builder, 1, &line);
+			if (error)
+				return error;
+			builder->next_skip = line * POLICY_SKIPS;
+		}
+		memcpy(builder->line[0] + builder->next_skip * sizeof(*skip), skip, sizeof(*skip));
+		*slot = (struct image_slot){ builder->next_skip++, hash };
+		builder->skips.used++;
+	}
+	*number = slot->number;
 	return 0;
 }
 
@@ -157,11 +191,12 @@ int image_share(struct image_builder *builder, const void *content, uint32_t *nu
 /* The line that is likely the one, if its slot has come by now. */
 static void fetch_line(const struct image_builder *builder, uint32_t hash)
 {
-	const struct image_slot *slot = &builder->slot[hash & (builder->slots - 1)];
+	const struct image_table *table = &builder->shared;
+	const struct image_slot *slot = &table->slot[hash & (table->slots - 1)];
 
 	if (slot->hash == hash) {
-		__builtin_prefetch(builder->line[slot->line]);
-		__builtin_prefetch(builder->line[slot->line] + POLICY_LINE / 2);
+		__builtin_prefetch(builder->line[slot->number]);
+		__builtin_prefetch(builder->line[slot->number] + POLICY_LINE / 2);
 	}
 }
 
@@ -184,9 +219,9 @@ int image_share_later(struct image_builder *builder, struct image_queue *queue, 
 	memcpy(waiting->content, content, POLICY_LINE);
 	waiting->hash = hash_line(content);
 	waiting->number = number;
-	if (!builder->slots)
+	if (!builder->shared.slots)
 		return error;
-	__builtin_prefetch(&builder->slot[waiting->hash & (builder->slots - 1)]);
+	__builtin_prefetch(&builder->shared.slot[waiting->hash & (builder->shared.slots - 1)]);
 	if (queue->last - queue->first > IMAGE_QUEUE / 2)
 		fetch_line(builder,
 			   queue->waiting[(queue->last - IMAGE_QUEUE / 2) % IMAGE_QUEUE].hash);
@@ -270,6 +305,7 @@ int image_hash(struct image_builder *builder, const struct policy_cell *cell, si
 void image_release(struct image_builder *builder)
 {
 	free(builder->line);
-	free(builder->slot);
+	free(builder->shared.slot);
+	free(builder->skips.slot);
 	*builder = (struct image_builder){ 0 };
 }

@@ -19,9 +19,13 @@ struct bitmap {
 	uint64_t word[POLICY_WORDS];
 };
 
-struct image_slot {
-	uint32_t line; /* 0: empty */
-	uint32_t hash; /* of its content */
+/* Finds what the image has already, by content: hash table of the pieces of one size. */
+struct image_table {
+	struct image_slot {
+		uint32_t number; /* in pieces of this size from the image's beginning; 0: empty */
+		uint32_t hash;   /* of its content */
+	} * slot;
+	size_t slots, used;
 };
 
 #define IMAGE_QUEUE 16
@@ -39,8 +43,8 @@ struct image_queue {
 struct image_builder {
 	uint8_t (*line)[POLICY_LINE];
 	size_t lines, capacity;
-	struct image_slot *slot; /* hash table of the lines that may be shared */
-	size_t slots, shared;
+	struct image_table shared, skips; /* lines, and skips */
+	uint32_t next_skip;               /* its number, if its line has room for it */
 };
 
 /*
@@ -59,6 +63,9 @@ int image_share(struct image_builder *builder, const void *content, uint32_t *nu
 int image_share_later(struct image_builder *builder, struct image_queue *queue, const void *content,
 		      uint32_t *number);
 int image_share_end(struct image_builder *builder, struct image_queue *queue);
+/* The number of a skip that is equal to this one. */
+int image_share_skip(struct image_builder *builder, const struct policy_skip *skip,
+		     uint32_t *number);
 /* Keys are different and not 0. Also -E2BIG if no number of cells gives each of them a place. */
 int image_hash(struct image_builder *builder, const struct policy_cell *cell, size_t count,
 	       struct policy_hash *hash);

@@ -24,35 +24,6 @@
 #define COLLIDES_A "f439599"
 #define COLLIDES_B "f622382"
 
-static void an_image_too_large_is_refused_with_its_size(void **state)
-{
-	struct message message;
-	struct policy_image image;
-	struct policy *policy;
-	unsigned long over;
-	int i, byte;
-
-	(void)state;
-	random_seed(43);
-	policy = random_policy(1, 1);
-	for (i = 0; i < 280000; i++) {
-		struct prefix prefix = { .length = 128 };
-
-		for (byte = 0; byte < 16; byte++)
-			prefix.address[byte] = random_number();
-		add_prefix(&policy->filter[0], prefix);
-	}
-	assert_int_equal(policy_compile(policy, &target, &image, &message), -E2BIG);
-	assert_null(image.line);
-	assert_int_equal(sscanf(message.text,
-				"random: its image has %lu lines more than the limit of "
-				"4194304 (use fewer prefixes;",
-				&over),
-			 1);
-	assert_in_range(over, 1, 4000000);
-	policy_free(policy);
-}
-
 /* Takes away what was random of its conditions. */
 static void any_connection(struct filter *filter)
 {
@@ -72,6 +43,60 @@ static void any_connection(struct filter *filter)
 	filter->match.tcp = filter->match.udp = true;
 }
 
+/*
+ * Ranges of users that overlap at random: at each end of one another set of filters begins, so there
+ * is nothing to skip, and no two lines are equal.
+ */
+static void an_image_too_large_is_refused_with_its_size(void **state)
+{
+	enum { FILTERS = 1000, RANGES = 950, LONGEST = 100000 };
+	struct policy_image image;
+	struct message message;
+	struct policy *policy;
+	unsigned long over;
+	int i, j;
+
+	(void)state;
+	random_seed(43);
+	policy = random_policy(1, FILTERS);
+	for (i = 0; i < FILTERS; i++) {
+		struct conditions *match = &policy->filter[i].match;
+
+		any_connection(&policy->filter[i]);
+		free(match->user);
+		match->user = calloc(RANGES, sizeof(*match->user));
+		for (j = 0; j < RANGES; j++) {
+			match->user[j].from = random_number() % (UINT32_MAX - LONGEST);
+			match->user[j].to = match->user[j].from + random_number() % LONGEST;
+		}
+		match->users = RANGES;
+	}
+	assert_int_equal(policy_compile(policy, &target, &image, &message), -E2BIG);
+	assert_null(image.line);
+	assert_int_equal(sscanf(message.text,
+				"random: its image has %lu lines more than the limit of "
+				"4194304 (use fewer prefixes;",
+				&over),
+			 1);
+	assert_in_range(over, 1, 4000000);
+	policy_free(policy);
+}
+
+/* A policy of one filter that any connection matches, of a service that its cgroup tells. */
+static struct policy *plain_policy(void)
+{
+	struct policy *policy = random_policy(1, 1);
+	struct service *service = &policy->service[0];
+
+	free(service->identity.cgroup);
+	free(service->listener.cgroup);
+	service->listener = (struct service_identity){ 0 };
+	service->identity = (struct service_identity){ .cgroup = strdup(random_cgroup[0]) };
+	any_connection(&policy->filter[0]);
+	policy->filter[0].action = POLICY_PERMIT;
+	return policy;
+}
+
 static void a_policy_without_conditions_has_no_trees(void **state)
 {
 	struct policy *policy = random_policy(0, 0);
@@ -88,9 +113,7 @@ static void a_policy_without_conditions_has_no_trees(void **state)
 	free(image.line);
 	policy_free(policy);
 
-	policy = random_policy(1, 1);
-	any_connection(&policy->filter[0]);
-	policy->filter[0].action = POLICY_PERMIT;
+	policy = plain_policy();
 	image = compile(policy);
 	header = header_of(&image);
 	assert_true(header->remote4 > POLICY_LEAF);
@@ -103,36 +126,43 @@ static void a_policy_without_conditions_has_no_trees(void **state)
 	policy_free(policy);
 }
 
-/* One prefix costs a line for each level of the tree that it goes down, and no more. */
-static void a_prefix_costs_its_levels(void **state)
+/* A table with one range is one skip, or a few; eight of them are a line. */
+static void a_prefix_costs_a_skip(void **state)
 {
 	static const struct prefix ten = { .address = { [10] = 0xff, 0xff, 10 }, 8, true };
-	static const struct prefix site = { .address = { 0x20, 1, 0xd, 0xb8 }, 32, false };
-	struct policy *policy = random_policy(1, 1);
+	static const struct prefix host = { .address = { 0x20, 1, 0xd, 0xb8, [15] = 1 },
+					    128,
+					    false };
+	static const struct prefix beside = { .address = { 0x20, 1, 0xd, 0xb8, [15] = 2 },
+					      128,
+					      false };
+	struct policy *policy = plain_policy();
 	struct filter *filter = &policy->filter[0];
 	struct policy_image image;
 	size_t lines;
 
 	(void)state;
-	any_connection(filter);
-	filter->action = POLICY_PERMIT;
 	image = compile(policy);
 	lines = image.lines;
 	free(image.line);
 	add_prefix(filter, ten);
 	image = compile(policy);
-	assert_int_equal(image.lines, lines + 2);
+	assert_int_equal(image.lines, lines + 1);
+	assert_int_equal(header_of(&image)->remote4 & (POLICY_LEAF | POLICY_SKIP), POLICY_SKIP);
 	free(image.line);
-	add_prefix(filter, site);
-	image = compile(policy);
-	assert_int_equal(image.lines, lines + 2 + 7);
-	free(image.line);
+	add_prefix(filter, host);
 	free(filter->match.port);
 	filter->match.port = calloc(1, sizeof(*filter->match.port));
 	filter->match.ports = 1;
 	filter->match.port[0] = (struct range){ 443, 443 };
+	filter->match.udp = false;
 	image = compile(policy);
-	assert_int_equal(image.lines, lines + 2 + 7 + 4);
+	assert_int_equal(image.lines, lines + 1);
+	free(image.line);
+	/* Two ways out, at the last bits: a line for these, and skips to it. */
+	add_prefix(filter, beside);
+	image = compile(policy);
+	assert_int_equal(image.lines, lines + 2);
 	free(image.line);
 	policy_free(policy);
 }
@@ -147,21 +177,19 @@ static void prefixes_that_add_nothing_cost_nothing(void **state)
 		{ .address = { [10] = 0xff, 0xff, 10, 128 }, 9, true },
 		{ .address = { [10] = 0xff, 0xff, 10, 1, 2, 3 }, 32, true },
 	};
-	struct policy *policy = random_policy(1, 1);
+	struct policy *policy = plain_policy();
 	struct filter *filter = &policy->filter[0];
 	struct policy_image image;
 	size_t lines, i;
 
 	(void)state;
-	any_connection(filter);
-	filter->action = POLICY_PERMIT;
 	image = compile(policy);
 	lines = image.lines;
 	free(image.line);
 	for (i = 0; i < sizeof(prefixes) / sizeof(*prefixes); i++)
 		add_prefix(filter, prefixes[i]);
 	image = compile(policy);
-	assert_int_equal(image.lines, lines + 2);
+	assert_int_equal(image.lines, lines + 1);
 	free(image.line);
 	policy_free(policy);
 }
@@ -407,7 +435,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(an_image_too_large_is_refused_with_its_size),
 		cmocka_unit_test(a_policy_without_conditions_has_no_trees),
-		cmocka_unit_test(a_prefix_costs_its_levels),
+		cmocka_unit_test(a_prefix_costs_a_skip),
 		cmocka_unit_test(prefixes_that_add_nothing_cost_nothing),
 		cmocka_unit_test(a_hash_finds_every_key),
 		cmocka_unit_test(the_image_has_all_that_the_policy_says),
