@@ -134,9 +134,10 @@ static __attribute__((noinline)) int filters_match_more(struct bpf_sock_addr *ct
 	struct waybill_address local;
 	struct bpf_sock *sk = ctx->sk;
 
-	if (!walk || !walk->header || !sk)
+	if (!walk || !walk->header || !walk->to || !sk)
 		return 0;
 	local_read(ctx, v6, connecting, &local);
+	local_for(&walk->to->destination, &local);
 	query.local = &local;
 	query.gid = walk->gid;
 	query.interface = sk->bound_dev_if;

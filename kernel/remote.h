@@ -85,6 +85,18 @@ static __always_inline void local_read(struct bpf_sock_addr *context, int v6, in
 		local->family = AF_INET6;
 }
 
+/* A socket of IPv6 that is bound to nothing is so for IPv4 as well, if it is there that it goes. */
+static __always_inline void local_for(const struct waybill_address *remote,
+				      struct waybill_address *local)
+{
+	const __u32 *word = (const __u32 *)local->address;
+
+	if (remote->family == AF_INET && !word[0] && !word[1] && !word[2] && !word[3]) {
+		local->family = AF_INET;
+		address_map(local->address, 0);
+	}
+}
+
 /* The number of the flow of datagrams whose address this is, 0 if it is none's. */
 static __always_inline __u32 flow_of_address(const struct waybill_address *address)
 {

@@ -81,6 +81,8 @@ static const char *const conditions[] = {
 	"match: { remote_port: 7010 }, except: { protocol: tcp }",
 	"match: { remote_port: 7011, remote_file: LIST }",
 	"match: { remote_port: 7012 }, except: { remote_file: LIST }",
+	"match: { remote_port: 7013, local: 0.0.0.0 }",
+	"match: { remote_port: 7014, local: \"::\" }",
 };
 
 static void policy_write(const char *list)
@@ -117,7 +119,7 @@ int main(void)
 
 	world_begin(&world, "conditions");
 	world_up(&world);
-	servers_listen(7001, 7012);
+	servers_listen(7001, 7014);
 	list_write(
 		list, sizeof(list),
 		"# published by somebody\n\n127.66.0.0/24   # the server\n fd66::/64 ; and here\n");
@@ -147,6 +149,14 @@ int main(void)
 		BLOCKED("app", 0, family, 7011, NULL, NULL);
 		PASSES("app", 0, family, 7012, NULL, NULL);
 	}
+	/* Bound to nothing, in the family in which it goes. */
+	BLOCKED("app", 0, V4, 7013, NULL, NULL);
+	BLOCKED("app", 0, MAPPED, 7013, NULL, NULL);
+	PASSES("app", 0, V6, 7013, NULL, NULL);
+	PASSES("app", 0, MAPPED, 7013, "::ffff:127.66.9.1", NULL);
+	BLOCKED("app", 0, V6, 7014, NULL, NULL);
+	PASSES("app", 0, V4, 7014, NULL, NULL);
+	PASSES("app", 0, MAPPED, 7014, NULL, NULL);
 	PASSES("app", 0, V4, 7006, NULL, NULL);
 	BLOCKED("app", 0, V6, 7006, NULL, NULL);
 	/* The exception is TCP's. */
