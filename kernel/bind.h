@@ -12,21 +12,33 @@
 #include "events.h"
 #include "identity.h"
 
-/* Whether a service's port is guarded in a network namespace. That it binds there makes it so. */
-static __always_inline int is_home(__u64 netns, const struct control *settings, __u32 service,
-				   int binds)
-{
-	struct home_key home = { .netns = netns, .service = service };
-	__u32 one = 1;
+/* A port that somebody binds, or has bound, in host byte order. */
+struct binding {
+	__u64 netns; /* cookie */
+	__u32 port, protocol;
+};
 
-	if (settings->netns == netns)
-		return 1;
-	if (binds)
-		bpf_map_update_elem(&homes, &home, &one, BPF_ANY);
-	return bpf_map_lookup_elem(&homes, &home) != 0;
+/* Whether a service's port is guarded in a network namespace. */
+static __always_inline int is_home(const struct binding *binding, const struct control *settings,
+				   __u32 service)
+{
+	struct home_key home = { .netns = binding->netns, .service = service };
+
+	return settings->netns == home.netns || bpf_map_lookup_elem(&homes, &home);
 }
 
-static __always_inline int bind_check(struct bpf_sock *sk)
+/* That a service has bound its port somewhere guards it there. */
+static __always_inline void make_home(const struct binding *binding, const struct control *settings,
+				      __u32 service)
+{
+	struct home_key home = { .netns = binding->netns, .service = service };
+	__u32 one = 1;
+
+	if (settings->netns != home.netns)
+		bpf_map_update_elem(&homes, &home, &one, BPF_ANY);
+}
+
+static __always_inline int bind_check(const struct binding *binding, int bound)
 {
 	const struct policy_header *header;
 	const struct policy_service *service;
@@ -34,30 +46,58 @@ static __always_inline int bind_check(struct bpf_sock *sk)
 	struct event_subject subject = {};
 	struct control *settings;
 	const void *image;
-	int own;
 
-	if (sk->protocol != IPPROTO_TCP && sk->protocol != IPPROTO_MPTCP &&
-	    sk->protocol != IPPROTO_UDP)
+	if (binding->protocol != IPPROTO_TCP && binding->protocol != IPPROTO_MPTCP &&
+	    binding->protocol != IPPROTO_UDP)
 		return ALLOW;
 	image = policy_in_force();
 	header = image ? policy_line(image, 0) : 0;
 	if (!header)
 		return ALLOW;
-	cell = policy_hash_find(image, &header->endpoints,
-				policy_endpoint_key(sk->protocol == IPPROTO_UDP, sk->src_port));
+	cell = policy_hash_find(
+		image, &header->endpoints,
+		policy_endpoint_key(binding->protocol == IPPROTO_UDP, binding->port));
 	settings = control_get();
 	service = cell ? policy_service(image, header, cell->value) : 0;
 	if (!service || !settings)
 		return ALLOW;
-	own = services_of_current(image, header, 1) >> (cell->value & 63) & 1;
-	if (!is_home(bpf_get_netns_cookie(sk), settings, service->id, own) || own)
+	if (services_of_current(image, header, 1) >> (cell->value & 63) & 1) {
+		if (bound)
+			make_home(binding, settings, service->id);
+		return ALLOW;
+	}
+	if (!is_home(binding, settings, service->id))
 		return ALLOW;
 	subject.destination.family = AF_INET;
-	subject.destination.port = bpf_htons(sk->src_port);
+	subject.destination.port = bpf_htons(binding->port);
 	count(COUNT_BIND_REFUSED);
 	event_report(DECISION_BIND_REFUSED, 0, service->id, 0, &subject);
 	bpf_set_retval(-EACCES);
 	return REFUSE;
+}
+
+/* Before the kernel takes the port: a refused attempt must not be in the way of the service. */
+static __always_inline int bind_begin(struct bpf_sock_addr *ctx)
+{
+	struct binding binding = {
+		.netns = bpf_get_netns_cookie(ctx),
+		.port = bpf_ntohs(ctx->user_port),
+		.protocol = ctx->protocol,
+	};
+
+	return binding.port ? bind_check(&binding, 0) : ALLOW;
+}
+
+/* And when it has it, since whoever asks for none can be given any. */
+static __always_inline int bind_end(struct bpf_sock *sk)
+{
+	struct binding binding = {
+		.netns = bpf_get_netns_cookie(sk),
+		.port = sk->src_port,
+		.protocol = sk->protocol,
+	};
+
+	return bind_check(&binding, 1);
 }
 
 #endif

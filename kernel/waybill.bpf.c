@@ -94,16 +94,28 @@ int waybill_peername6(struct bpf_sock_addr *ctx)
 	return ALLOW;
 }
 
-SEC("cgroup/post_bind4")
-int waybill_bind4(struct bpf_sock *ctx)
+SEC("cgroup/bind4")
+int waybill_bind4(struct bpf_sock_addr *ctx)
 {
-	return bind_check(ctx);
+	return bind_begin(ctx);
+}
+
+SEC("cgroup/bind6")
+int waybill_bind6(struct bpf_sock_addr *ctx)
+{
+	return bind_begin(ctx);
+}
+
+SEC("cgroup/post_bind4")
+int waybill_bound4(struct bpf_sock *ctx)
+{
+	return bind_end(ctx);
 }
 
 SEC("cgroup/post_bind6")
-int waybill_bind6(struct bpf_sock *ctx)
+int waybill_bound6(struct bpf_sock *ctx)
 {
-	return bind_check(ctx);
+	return bind_end(ctx);
 }
 
 SEC("cgroup/getsockopt")

@@ -20,8 +20,8 @@
 
 /* The hooks of sockets, in the order of attaching: what a redirect needs comes before it. */
 const char *const socket_links[] = {
-	"handoff", "peername4", "peername6", "bind4", "bind6",
-	"release", "connect6",  "connect4",  NULL,
+	"handoff", "peername4", "peername6", "bind4",    "bind6", "bound4",
+	"bound6",  "release",   "connect6",  "connect4", NULL,
 };
 
 #define SOCKET_LINKS (sizeof(socket_links) / sizeof(*socket_links) - 1)
