@@ -88,7 +88,7 @@ static __always_inline int bind_begin(struct bpf_sock_addr *ctx)
 	return binding.port ? bind_check(&binding, 0) : ALLOW;
 }
 
-/* And when it has it, since whoever asks for none can be given any. */
+/* And when it has it, since whoever names no port may be given a service's. */
 static __always_inline int bind_end(struct bpf_sock *sk)
 {
 	struct binding binding = {

@@ -189,7 +189,7 @@ struct {
 
 /*
  * A network namespace and a service that has bound its port there -> 1. Not that of control.netns,
- * where every service is at home. Written by the bind hook. Full: the one that was asked for least
+ * where every service is at home. Written by the post_bind hook. Full: the one that was asked for least
  * is forgotten, and the port is free there until the service binds it again.
  */
 struct {

@@ -40,8 +40,7 @@ enum policy_action { POLICY_PERMIT = 1, POLICY_BLOCK = 2, POLICY_REDIRECT = 3 };
 enum policy_when_down { POLICY_DOWN_BLOCK = 0, POLICY_DOWN_PASS = 1 };
 
 #define POLICY_SKIP_BITS 58
-#define POLICY_SKIPS                                                                               \
-	8 /* in a line: the number of a skip is that of its line, times this, and more */
+#define POLICY_SKIPS 8 /* in a line: skip n is number n % 8 of line n / 8 */
 
 /* Values that go on with these bits have one entry, all others the other, a leaf. */
 struct policy_skip {
@@ -102,7 +101,8 @@ enum policy_services_word { POLICY_SERVICE, POLICY_LISTENER, POLICY_SERVICES_WOR
 
 /* Where to ask for the conditions that few policies have. */
 struct policy_more {
-	__u32 local4, local6; /* of the address that the socket is bound to; 0.0.0.0 if to none */
+	__u32 local4,
+		local6; /* of the address that the socket is bound to; 0.0.0.0 or :: if to none */
 	__u32 group;
 	__u32 interface; /* index of the one that the socket is bound to; 0 if to none */
 	struct policy_hash executables; /* policy_executable_key() -> a policy_application's line */

@@ -8,7 +8,8 @@
 
 #include "../record/records.h"
 
-#define STATE_LAYOUT 4 /* of everything here: programs are upgraded in place only if it is equal */
+/* Of everything here, and of which hooks there are: programs are upgraded in place if it is equal. */
+#define STATE_LAYOUT 5
 
 #define CGROUP_LEVEL_UNKNOWN (~0U) /* the mount's root is that of a cgroup namespace */
 

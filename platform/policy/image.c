@@ -101,7 +101,7 @@ static struct image_slot *find_slot(const struct image_builder *builder,
 
 	while (table->slot[at].number &&
 	       (table->slot[at].hash != hash ||
-		memcmp(builder->line[0] + table->slot[at].number * size, content, size)))
+		memcmp((uint8_t *)builder->line + table->slot[at].number * size, content, size)))
 		at = (at + 1) & (table->slots - 1);
 	return &table->slot[at];
 }
@@ -175,7 +175,8 @@ int image_share_skip(struct image_builder *builder, const struct policy_skip *sk
 				return error;
 			builder->next_skip = line * POLICY_SKIPS;
 		}
-		memcpy(builder->line[0] + builder->next_skip * sizeof(*skip), skip, sizeof(*skip));
+		memcpy((uint8_t *)builder->line + builder->next_skip * sizeof(*skip), skip,
+		       sizeof(*skip));
 		*slot = (struct image_slot){ builder->next_skip++, hash };
 		builder->skips.used++;
 	}

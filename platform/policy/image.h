@@ -14,6 +14,8 @@
  */
 #define IMAGE_LINES_CEILING ((size_t)2 * POLICY_LINES_MAX)
 
+_Static_assert(IMAGE_LINES_CEILING *POLICY_SKIPS <= POLICY_SKIP, "numbers and flags are apart");
+
 /* A set of filters, or of services in the first word. */
 struct bitmap {
 	uint64_t word[POLICY_WORDS];

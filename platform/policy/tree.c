@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
  * Cuts a tree out of sorted runs, from its leaves to its root: at each depth every block of values
- * that a run ends within becomes a node, and so a run of its own. What is in a node does not depend
- * on others of its depth, so many can be looked for in the image at the same time.
+ * that a run ends within becomes a node or a skip, and so a run of its own. What is in a node does
+ * not depend on others of its depth, so many can be looked for in the image at the same time.
  *
- * A block with one result but for a part of it becomes a skip, which its own block may lengthen, and
- * so on: so it gets into the image only with the first node, or other skip, that it is in.
+ * A block with one result but for a part of it becomes a skip. The block around it may lengthen that,
+ * and so on: so a skip gets into the image only with the node, or other skip, that refers to it.
  */
 #include <errno.h>
 #include <stdlib.h>

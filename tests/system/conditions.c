@@ -10,12 +10,14 @@
 
 static struct world world;
 
+enum way { TCP, SENT, CONNECTED, WAYS }; /* the latter two are of datagrams */
+
 struct attempt {
 	enum family family;
 	uint16_t port;
 	const char *local;     /* bound to this address, or NULL */
 	const char *interface; /* bound to this device, or NULL */
-	bool udp;
+	enum way way;
 };
 
 /* 0 if the connect, or the datagram, is let go or redirected; else the errno. */
@@ -23,7 +25,7 @@ static int attempt(void *data)
 {
 	const struct attempt *a = data;
 	int descriptor =
-		socket(a->family == V4 ? AF_INET : AF_INET6, a->udp ? SOCK_DGRAM : SOCK_STREAM, 0);
+		socket(a->family == V4 ? AF_INET : AF_INET6, a->way ? SOCK_DGRAM : SOCK_STREAM, 0);
 	struct sockaddr_in6 six = { .sin6_family = AF_INET6 };
 	struct sockaddr_in four = { .sin_family = AF_INET };
 	struct sockaddr_storage to;
@@ -42,7 +44,7 @@ static int attempt(void *data)
 	if (a->interface &&
 	    setsockopt(descriptor, SOL_SOCKET, SO_BINDTODEVICE, a->interface, strlen(a->interface)))
 		return 1000 + errno;
-	if (a->udp)
+	if (a->way == SENT)
 		result = sendto(descriptor, "x", 1, 0, (void *)&to, length) == 1 ? 0 : errno;
 	else
 		result = connect(descriptor, (void *)&to, length) ? errno : 0;
@@ -53,20 +55,18 @@ static int attempt(void *data)
 /* world_as() gives user n the group n + 1000. */
 static void expect(const char *leaf, uid_t user, struct attempt what, bool blocked, int line)
 {
-	for (what.udp = false;; what.udp = true) {
+	for (what.way = TCP; what.way < WAYS; what.way++) {
 		int got = world_as(&world, leaf, user, attempt, &what);
 
-		EXPECT(got == (blocked ? ECONNREFUSED : 0), "line %d, %s: %d", line,
-		       what.udp ? "UDP" : "TCP", got);
-		if (what.udp)
-			break;
+		EXPECT(got == (blocked ? ECONNREFUSED : 0), "line %d, way %d: %d", line, what.way,
+		       got);
 	}
 }
 
 #define BLOCKED(leaf, user, family, port, local, device)                                           \
-	expect(leaf, user, (struct attempt){ family, port, local, device, false }, true, __LINE__)
+	expect(leaf, user, (struct attempt){ family, port, local, device, TCP }, true, __LINE__)
 #define PASSES(leaf, user, family, port, local, device)                                            \
-	expect(leaf, user, (struct attempt){ family, port, local, device, false }, false, __LINE__)
+	expect(leaf, user, (struct attempt){ family, port, local, device, TCP }, false, __LINE__)
 
 /* Each blocks at a port of its own; LIST is the file. */
 static const char *const conditions[] = {
@@ -164,7 +164,7 @@ int main(void)
 		struct attempt what = { .family = V4, .port = 7010 };
 
 		EXPECT(world_as(&world, "app", 0, attempt, &what) == 0);
-		what.udp = true;
+		what.way = SENT;
 		EXPECT(world_as(&world, "app", 0, attempt, &what) == ECONNREFUSED);
 	}
 	/* b asks for the group of whoever began the chain; a, in between, has another one. */
