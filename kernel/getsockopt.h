@@ -8,6 +8,31 @@
 
 #include "flow_option.h"
 
+/* What is copied into the blob, and into its MAC, in a loop of the kernel's: to the verifier a step. */
+struct records_copy {
+	void *out, *end;
+	const __u64 *from;
+	struct record_mac mac;
+	int short_of; /* room */
+};
+
+static long records_copy_word(__u32 i, struct records_copy *copy)
+{
+	__u64 *at, word;
+
+	if (i >= (RECORDS_PARTS_MAX - RECORDS_HOP_SIZE) / 8)
+		return 1;
+	at = copy->out + i * 8;
+	if ((void *)(at + 1) > copy->end) {
+		copy->short_of = 1;
+		return 1;
+	}
+	word = copy->from[i];
+	*at = word;
+	record_mac_word(&copy->mac, word);
+	return 0;
+}
+
 /*
  * The blob: header, the parts of the history, the last hop, the MAC over all of it. It is the
  * same for every query, but that the time of issue is renewed when half of the expiry has gone,
@@ -20,6 +45,7 @@ static __always_inline int records_get(struct bpf_sockopt *ctx, const struct rec
 	void *out = ctx->optval, *end = ctx->optval_end, *at;
 	__u32 length, i;
 	struct records_header header = {};
+	struct records_copy copy = {};
 	struct record_mac mac;
 	struct record_key secret;
 	struct key *key = key_find(0);
@@ -57,15 +83,15 @@ static __always_inline int records_get(struct bpf_sockopt *ctx, const struct rec
 		record_mac_word(&mac, word);
 	}
 	out += RECORDS_HEADER_SIZE;
-	LOOP
-	for (i = 0; earlier && i < (RECORDS_PARTS_MAX - RECORDS_HOP_SIZE) / 8 && i * 8 < parts;
-	     i++) {
-		at = out + i * 8;
-		if (at + 8 > end)
+	if (earlier) {
+		copy.out = out;
+		copy.end = end;
+		copy.from = earlier;
+		copy.mac = mac;
+		bpf_loop(parts / 8, records_copy_word, &copy, 0);
+		if (copy.short_of)
 			return sockopt_fail(ERANGE);
-		word = earlier[i];
-		*(__u64 *)at = word;
-		record_mac_word(&mac, word);
+		mac = copy.mac;
 	}
 	out += parts & (WAYBILL_RECORDS_MAX - 1);
 	if (out + RECORDS_HOP_SIZE + RECORDS_MAC_SIZE > end)
