@@ -40,11 +40,12 @@ enum policy_action { POLICY_PERMIT = 1, POLICY_BLOCK = 2, POLICY_REDIRECT = 3 };
 enum policy_when_down { POLICY_DOWN_BLOCK = 0, POLICY_DOWN_PASS = 1 };
 
 #define POLICY_SKIP_BITS 58
-#define POLICY_SKIPS 8 /* in a line: skip n is number n % 8 of line n / 8 */
+#define POLICY_SKIP_COUNT 63U /* the last six bits */
+#define POLICY_SKIPS 8        /* in a line: skip n is number n % 8 of line n / 8 */
 
 /* Values that go on with these bits have one entry, all others the other, a leaf. */
 struct policy_skip {
-	__u64 bits; /* at the left, up to POLICY_SKIP_BITS; how many is in the last six, never 0 */
+	__u64 bits; /* at the left, up to POLICY_SKIP_BITS; POLICY_SKIP_COUNT: how many, never 0 */
 	__u32 then, other;
 };
 
@@ -216,7 +217,7 @@ static long policy_descend(__u32 level, void *data)
 		if (!skip)
 			return 1;
 		skip += descent->entry % POLICY_SKIPS;
-		bits = skip->bits & 63;
+		bits = skip->bits & POLICY_SKIP_COUNT;
 		if ((descent->value.high ^ skip->bits) >> (64 - bits)) {
 			descent->entry = skip->other;
 			return 1;

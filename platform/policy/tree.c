@@ -14,7 +14,6 @@
 #include "../progress.h"
 
 #define VALUE_BITS 128
-#define COUNT_MASK 63ULL
 
 struct folding {
 	struct image_builder *builder;
@@ -111,9 +110,10 @@ static int add_skip(struct folding *folding, int width, const struct part *part,
 	skip.bits = (uint64_t)(part->from << (VALUE_BITS - width) >> 64) & ~0ULL << (64 - count);
 	if (part->entry & POLICY_SKIP) {
 		below = &folding->skip[part->entry & ~POLICY_SKIP];
-		below_count = below->bits & COUNT_MASK;
+		below_count = below->bits & POLICY_SKIP_COUNT;
 		if (below->other == part->other && below_count + count <= POLICY_SKIP_BITS) {
-			below->bits = skip.bits | (below->bits & ~COUNT_MASK) >> count |
+			below->bits = skip.bits |
+				      (below->bits & ~(uint64_t)POLICY_SKIP_COUNT) >> count |
 				      (below_count + count);
 			*entry = part->entry;
 			return 0;
