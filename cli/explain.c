@@ -371,12 +371,8 @@ static int explain(const struct options *given, struct explained *explained)
 		.cgroup = explained->process.cgroup,
 		.interface = interface.from,
 	};
-	/* A datagram to a v4-mapped address is one of IPv4, whatever its socket is. */
 	if (!given->local.family)
-		parse_address(given->v6 && !(given->udp && given->remote.family == AF_INET) ?
-				      "::" :
-				      "0.0.0.0",
-			      &query->local);
+		parse_address(given->v6 ? "::" : "0.0.0.0", &query->local);
 	status = find_application(given, explained);
 	if (status)
 		return status;

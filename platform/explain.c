@@ -347,12 +347,11 @@ static uint64_t services_up_to(uint64_t services)
 	return services;
 }
 
-/* As remote_resolve: the unspecified address is this host's. */
+/* As remote_resolve: the unspecified address is this host's. And as local_for. */
 static void resolve(struct explain_query *query)
 {
 	static const uint8_t zero[16], loopback[4] = { 127, 0, 0, 1 };
-	struct waybill_address *remote = &query->remote;
-	const struct waybill_address *local = &query->local;
+	struct waybill_address *remote = &query->remote, *local = &query->local;
 
 	if (remote->family == AF_INET && !memcmp(remote->address + 12, zero, 4)) {
 		bool bound = local->family == AF_INET && memcmp(local->address + 12, zero, 4);
@@ -365,6 +364,10 @@ static void resolve(struct explain_query *query)
 			memcpy(remote->address, local->address, 12);
 			memcpy(remote->address + 12, loopback, 4);
 		}
+	}
+	if (remote->family == AF_INET && !memcmp(local->address, zero, 16)) {
+		local->family = AF_INET;
+		memcpy(local->address, remote->address, 12);
 	}
 }
 

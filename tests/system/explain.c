@@ -500,10 +500,7 @@ static void check(struct policy_image *image, const struct attempt *attempt)
 	struct explanation explanation;
 	struct message message;
 	char cgroup[256];
-	/* A datagram to a v4-mapped address is one of IPv4, whatever its socket is. */
-	const char *local = attempt->family == V4 || (attempt->family == MAPPED && attempt->udp) ?
-				    "0.0.0.0" :
-				    "::";
+	const char *local = attempt->family == V4 ? "0.0.0.0" : "::";
 	struct explain_query query = {
 		.remote = normal(attempt->to, attempt->port),
 		.local = normal(attempt->from[0] ? attempt->from : local, 0),
