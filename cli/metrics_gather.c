@@ -262,9 +262,11 @@ json_t *metrics_gather(const char *name, int *error, struct message *message)
 	*error = instance_open(name, &instance, message);
 	if (!*error)
 		*error = gather(to, instance, message);
+	if (!*error)
+		*error = instance_cgroup_check(instance, message);
 	/* Last, since it says that all before it is there. */
 	gauge(to, "waybill_up", json_integer(!*error),
-	      "Whether the instance is up and could be read.");
+	      "Whether the instance is up, its cgroup there, and could be read.");
 	names_close(&to->status.names);
 	instance_close(instance);
 	families = to->families;

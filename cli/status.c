@@ -122,6 +122,8 @@ int command_status(int argc, char **argv)
 		status_print_json(&status);
 	else
 		status_print(&status);
+	if (!result && instance_cgroup_check(instance, &message))
+		result = complain("%s", message.text);
 	names_close(&status.names);
 	instance_close(instance);
 	return result;

@@ -411,8 +411,11 @@ static int apply(struct instance *instance, const struct policy *policy, bool ch
 	target.cgroup_root = mount;
 	target.levels_unknown = !error && !cgroup_id(mount, &root) && root != CGROUP_ROOT;
 	if (!error && instance->directory[0]) {
-		lock = bpffs_lock(message);
-		error = lock < 0 ? lock : 0;
+		error = instance_cgroup_check(instance, message);
+		if (!error)
+			lock = bpffs_lock(message);
+		if (lock < 0 && !error)
+			error = lock;
 	}
 	if (error)
 		return error;

@@ -179,12 +179,35 @@ int instance_open(const char *name, struct instance **out, struct message *messa
 		error = maps_open(instance, message);
 	if (!error && !attach_complete(instance))
 		error = fail(message, -ENOENT,
-			     "instance %s: `waybill up` was interrupted (run it again)", name);
+			     "instance %s: `waybill up --instance %s` was interrupted (run it "
+			     "again)",
+			     name, name);
 	if (error)
 		instance_close(instance);
 	else
 		*out = instance;
 	return error;
+}
+
+int instance_cgroup_check(const struct instance *instance, struct message *message)
+{
+	char mount[PATH_MAX / 2], path[PATH_MAX];
+	uint64_t root, id;
+	int error;
+
+	/* In a cgroup namespace the path may be another one. */
+	if (cgroup_mount(mount, sizeof(mount), NULL) || cgroup_id(mount, &root) ||
+	    root != CGROUP_ROOT)
+		return 0;
+	snprintf(path, sizeof(path), "%s%s", mount, instance->control.cgroup_path);
+	error = cgroup_id(path, &id);
+	if (error != -ENOENT && (error || id == instance->control.cgroup))
+		return 0;
+	return fail(
+		message, -ESTALE,
+		"instance %s: its cgroup %s was removed, so it redirects nothing, also not in a "
+		"new one of that path (waybill down --instance %s, then waybill up)",
+		instance->name, instance->control.cgroup_path, instance->name);
 }
 
 /* One cgroup, one instance: two engines on a connection would not know of each other. */
@@ -342,6 +365,8 @@ int instance_up(const char *name, const char *cgroup, bool *renewed, struct mess
 				     "--instance)",
 				     name, instance->control.cgroup_path);
 		else
+			error = instance_cgroup_check(instance, message);
+		if (!error)
 			error = renew(instance, message);
 		*renewed = !error;
 	} else if (error == -ENOENT) {

@@ -175,8 +175,8 @@ static int map_open(struct instance *instance, enum instance_map which, struct m
 	if (instance->map[which] >= 0)
 		return 0;
 	return errno == ENOENT ?
-		       fail(message, -ENOENT, "instance %s is not up (waybill up)",
-			    instance->name) :
+		       fail(message, -ENOENT, "instance %s is not up (waybill up --instance %s)",
+			    instance->name, instance->name) :
 		       fail(message, -errno, "%s: %s (needs root)", path, strerror(errno));
 }
 

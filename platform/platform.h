@@ -64,6 +64,8 @@ int instance_up(const char *name, const char *cgroup, bool *renewed, struct mess
 int instance_down(const char *name, bool *found, struct message *message);
 /* Opens an instance that is up. -ENOENT with message if it is not. */
 int instance_open(const char *name, struct instance **instance, struct message *message);
+/* -ESTALE if the cgroup that it is on was removed: it redirects nothing any more. */
+int instance_cgroup_check(const struct instance *instance, struct message *message);
 /*
  * Makes an instance that is pinned nowhere: it lives until it is closed, and until every process
  * that has inherited its descriptors has ended. Without datagrams it is there sooner. For `run`.

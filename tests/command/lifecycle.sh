@@ -19,6 +19,26 @@ expect 0 "$WAYBILL" --help
 expect 0 "$WAYBILL" up --help
 grep -qi example "$work/out" || fail "no example in --help"
 
+policy
+# A cgroup that was removed takes the instance along: one of the same path is another.
+mkdir "$mount$cgroup/gone"
+expect 0 "$WAYBILL" up --instance "$name" --cgroup "$cgroup/gone"
+expect 0 "$WAYBILL" status --instance "$name"
+rmdir "$mount$cgroup/gone"
+expect 1 "$WAYBILL" status --instance "$name"
+mkdir "$mount$cgroup/gone"
+expect 1 "$WAYBILL" status --instance "$name"
+grep -q "was removed" "$work/err" || fail "status does not say so: $(cat "$work/err")"
+expect 1 "$WAYBILL" apply "$work/policy.yaml" --instance "$name"
+"$WAYBILL" metrics --instance "$name" 2>"$work/err" | grep -q "^waybill_up.* 0$" || fail "waybill_up"
+expect 1 "$WAYBILL" up --instance "$name" --cgroup "$cgroup/gone"
+grep -q "$cgroup/gone was removed.*waybill down --instance $name" "$work/err" ||
+	fail "$(cat "$work/err")"
+expect 0 "$WAYBILL" down --instance "$name"
+expect 0 "$WAYBILL" up --instance "$name" --cgroup "$cgroup/gone"
+expect 0 "$WAYBILL" down --instance "$name"
+rmdir "$mount$cgroup/gone"
+
 expect 1 "$WAYBILL" up --instance "$name" --cgroup "$cgroup/nowhere"
 expect 0 "$WAYBILL" up --instance "$name" --cgroup "$cgroup"
 expect 0 "$WAYBILL" up --instance "$name" --cgroup "$cgroup"
