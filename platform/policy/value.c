@@ -158,9 +158,11 @@ int value_check_cgroup(const char *path, struct reason *reason)
 		return -EINVAL;
 	}
 	if (!strncmp(path, "/sys/fs/cgroup/", 15)) {
+		/* It is in "unified" on hybrid hosts, beside the controllers of version 1. */
+		path += strncmp(path, "/sys/fs/cgroup/unified/", 23) ? 14 : 22;
 		snprintf(reason->text, sizeof(reason->text),
 			 "names the mount of cgroup2 too (did you mean \"%s\"?)",
-			 excerpt(path + 14).text);
+			 excerpt(path).text);
 		return -EINVAL;
 	}
 	if (strlen(path) >= 3072 || !is_plain_path(path)) {

@@ -427,6 +427,10 @@ static void refuses_wrong_values(void **state)
 		"policy.yaml:7: cgroup \"/sys/fs/cgroup/a\" names the mount of cgroup2 too (did you "
 		"mean \"/a\"?)");
 	refuses("version: 1\nservices:\n- name: a\n  weight: 1\n  endpoint: { tcp: 1 }\n"
+		"  identity:\n    cgroup: /sys/fs/cgroup/unified/a\n",
+		"policy.yaml:7: cgroup \"/sys/fs/cgroup/unified/a\" names the mount of cgroup2 too "
+		"(did you mean \"/a\"?)");
+	refuses("version: 1\nservices:\n- name: a\n  weight: 1\n  endpoint: { tcp: 1 }\n"
 		"  identity: { user: 1 }\n  when_down: blok\n",
 		"policy.yaml:7: when_down \"blok\" is not one of: block, pass (did you mean "
 		"\"block\"?)");
