@@ -70,28 +70,37 @@ static void examine_listeners(struct doctor *doctor, size_t slot)
 {
 	const struct service_status *at = &doctor->status.service[slot];
 	unsigned int port = ntohs(at->service->tcp_port);
+	static const uint16_t families[] = { AF_INET, AF_INET6 };
 	struct waybill_address endpoint;
-	struct listener owner;
+	struct listener owner[2];
+	bool listens[2];
 	char thing[64];
 
 	snprintf(thing, sizeof(thing), "service %s", at->service->name);
 	if (!port)
 		return;
-	if (!at->alive4 && !at->alive6) {
+	for (int i = 0; i < 2; i++)
+		listens[i] = service_endpoint(at->service, families[i], false, &endpoint) &&
+			     !listener_look_up(&endpoint, false, &owner[i]);
+	if (!listens[0] && !listens[1]) {
 		doctor_find(doctor, SEVERITY_WARNING, thing, "start it",
 			    "nobody listens on port %u: connections are %s", port,
 			    at->service->when_down == POLICY_DOWN_PASS ? "passed by" : "refused");
 		return;
 	}
-	if (at->service->has4 && !at->alive4)
+	if (at->service->has4 && !listens[0])
 		doctor_find(doctor, SEVERITY_WARNING, thing, "let it listen on 127.0.0.1 too",
 			    "nobody listens on port %u for IPv4", port);
-	if (at->service->has6 && !at->alive6)
+	if (at->service->has6 && !listens[1])
 		doctor_find(doctor, SEVERITY_WARNING, thing, "let it listen on ::1 too",
 			    "nobody listens on port %u for IPv6", port);
-	service_endpoint(at->service, at->alive4 ? AF_INET : AF_INET6, false, &endpoint);
-	if (!listener_look_up(&endpoint, false, &owner))
-		examine_owner(doctor, slot, thing, &owner);
+	if (listens[0])
+		examine_owner(doctor, slot, thing, &owner[0]);
+	/* Mostly it is the same process, which has been judged. */
+	if (listens[1] &&
+	    !(listens[0] && owner[0].uid == owner[1].uid && owner[0].cgroup == owner[1].cgroup &&
+	      owner[0].shared == owner[1].shared))
+		examine_owner(doctor, slot, thing, &owner[1]);
 }
 
 static void examine_port(struct doctor *doctor, const struct policy_service *service,

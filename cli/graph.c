@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../platform/explain.h"
 #include "command.h"
 #include "graph.h"
 #include "names.h"
@@ -237,18 +238,24 @@ static int policy_collect(struct graph *graph, const struct names *names)
 {
 	size_t before = node_of(graph, NODE_APPLICATION, "applications", ""), here;
 	char text[256], more[160];
+	struct explanation explanation;
+	bool known = !explain_begin(&explanation, &names->image, NULL, NULL);
 	int error = 0;
 
 	for (uint32_t slot = 0; !error && slot < names->header->services; slot++) {
 		const struct policy_service *service =
 			policy_service(&names->image, names->header, slot);
-		bool alive4, alive6;
+		struct listener who;
+		bool alive;
 
 		if (!service)
 			break;
-		service_listeners(service, &alive4, &alive6);
+		alive = known && (explain_listener(&explanation, slot, AF_INET, false, &who) ==
+					  LISTENER_ALIVE ||
+				  explain_listener(&explanation, slot, AF_INET6, false, &who) ==
+					  LISTENER_ALIVE);
 		snprintf(more, sizeof(more), "weight %u, %s", service->weight,
-			 alive4 || alive6                       ? "listens" :
+			 alive                                  ? "listens" :
 			 service->when_down == POLICY_DOWN_PASS ? "down: passed over" :
 								  "down: blocks");
 		here = node_of(graph, NODE_SERVICE, service->name, more);

@@ -115,7 +115,7 @@ static void gather_service_counters(struct gathering *to)
 static void gather_listeners(struct gathering *to)
 {
 	begin(to, "gauge", "waybill_service_listening",
-	      "Whether somebody listens at the service's TCP endpoint; absent where that cannot be "
+	      "Whether the service listens at its TCP endpoint; absent where that cannot be "
 	      "seen from this network namespace.");
 	for (size_t i = 0; i < to->status.services && !to->status.elsewhere; i++) {
 		const struct service_status *at = &to->status.service[i];

@@ -3,9 +3,11 @@
  * `waybill status`: what is in force in the kernel, as read back from there, and whether the
  * services that it names listen.
  */
+#include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "../platform/explain.h"
 #include "command.h"
 #include "json.h"
 #include "status.h"
@@ -60,6 +62,10 @@ static void gather_services(struct status *status, struct instance *instance)
 {
 	const struct policy_header *header = status->names.header;
 	struct service_status *service;
+	struct explanation explanation;
+	struct listener who;
+	bool known = header && !explain_begin(&explanation, &status->names.image,
+					      instance_control(instance), NULL);
 
 	while (header && status->services < header->services &&
 	       status->services < POLICY_SERVICES_MAX) {
@@ -67,7 +73,11 @@ static void gather_services(struct status *status, struct instance *instance)
 		service->service = policy_service(&status->names.image, header, status->services);
 		if (!service->service)
 			return;
-		service_listeners(service->service, &service->alive4, &service->alive6);
+		service->alive4 = known && explain_listener(&explanation, status->services, AF_INET,
+							    false, &who) == LISTENER_ALIVE;
+		service->alive6 =
+			known && explain_listener(&explanation, status->services, AF_INET6, false,
+						  &who) == LISTENER_ALIVE;
 		/* Without counters they stay 0. */
 		instance_service_counters(instance, service->service->id, &service->counters);
 		status->services++;

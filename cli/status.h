@@ -8,7 +8,7 @@
 struct service_status {
 	const struct policy_service *service;
 	struct service_counters counters;
-	bool alive4, alive6;
+	bool alive4, alive6; /* whether it has a listener that counts, of TCP */
 };
 
 struct status {

@@ -273,6 +273,18 @@ static enum explain_listener listener_of(const struct explanation *explanation,
 	return who->shared && explanation->header->cgroup_levels ? LISTENER_SHARED : LISTENER_ALIVE;
 }
 
+enum explain_listener explain_listener(const struct explanation *explanation, uint32_t slot,
+				       uint16_t family, bool udp, struct listener *who)
+{
+	const struct policy_service *service =
+		policy_service(explanation->image, explanation->header, slot);
+	struct waybill_address endpoint;
+
+	if (!service || !service_endpoint(service, family, udp, &endpoint))
+		return LISTENER_NONE;
+	return listener_of(explanation, &endpoint, udp, slot, who);
+}
+
 /* As reaches_loopback. */
 static bool reaches_loopback(const struct explanation *explanation,
 			     const struct explain_query *query)

@@ -111,6 +111,9 @@ int explain_follow(struct explanation *explanation, const struct explain_query *
 const char *explain_failed(const struct explanation *explanation, const struct explain_query *query,
 			   uint32_t filter, char *value, size_t size);
 /* The slots of the services that a process may be; makers: or whose listener it may make. */
+/* How the listener of a service stands, and whose it is if there is one. */
+enum explain_listener explain_listener(const struct explanation *explanation, uint32_t slot,
+				       uint16_t family, bool udp, struct listener *who);
 uint64_t explain_identity(const struct explanation *explanation, uint32_t uid, const char *cgroup,
 			  bool makers);
 

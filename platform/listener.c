@@ -156,18 +156,3 @@ bool service_endpoint(const struct policy_service *service, uint16_t family, boo
 	}
 	return endpoint->port && (udp || (family == AF_INET ? service->has4 : service->has6));
 }
-
-static bool listens(const struct policy_service *service, uint16_t family)
-{
-	struct waybill_address endpoint;
-	struct listener listener;
-
-	return service_endpoint(service, family, false, &endpoint) &&
-	       !listener_look_up(&endpoint, false, &listener);
-}
-
-void service_listeners(const struct policy_service *service, bool *alive4, bool *alive6)
-{
-	*alive4 = listens(service, AF_INET);
-	*alive6 = listens(service, AF_INET6);
-}

@@ -125,8 +125,6 @@ const char *counter_meaning(enum counter counter);
 const char *decision_name(enum decision decision);
 bool decision_exists(enum decision decision);
 const char *decision_meaning(enum decision decision);
-/* Whether somebody listens at the endpoint of each family. Whose it is, the kernel half asks. */
-void service_listeners(const struct policy_service *service, bool *alive4, bool *alive6);
 
 /*
  * tables.c: what can fill up. Of a share, used is that of the user (or of the users who share a

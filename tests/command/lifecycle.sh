@@ -60,6 +60,19 @@ sed "s|protocol: tcp|&, original_application: $program|" "$work/policy.yaml" >"$
 expect 0 "$WAYBILL" apply "$work/named.yaml" --instance "$name"
 expect 1 "$WAYBILL" apply "$work/wrong.yaml" --instance "$name"
 
+# Somebody listens, from outside: he is not the service, on either family.
+"$WAYBILL_RELAY" --listen 127.0.0.1:9001 2>/dev/null &
+stranger=$!
+started="$started $stranger"
+wait_for "ss -ltn | grep -q 127.0.0.1:9001"
+expect 0 "$WAYBILL" status --instance "$name" --json
+json "not d['services'][0]['listening']['ipv4']"
+"$WAYBILL" metrics --instance "$name" >"$work/out"
+grep -q 'waybill_service_listening.*service="a",family="ipv4"} 0' "$work/out" || fail "$(cat "$work/out")"
+"$WAYBILL" doctor --instance "$name" >"$work/out" 2>&1 || :
+grep -q "process $stranger listens.*counts as down" "$work/out" || fail "$(cat "$work/out")"
+kill "$stranger"
+wait "$stranger" || :
 relay a 9001 64101
 relay b 9002 64102
 server
