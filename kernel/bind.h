@@ -11,11 +11,13 @@
 
 #include "events.h"
 #include "identity.h"
+#include "remote.h"
 
-/* A port that somebody binds, or has bound, in host byte order. */
+/* What somebody binds, or has bound. */
 struct binding {
 	__u64 netns; /* cookie */
-	__u32 port, protocol;
+	__u32 protocol;
+	struct event_subject to; /* the address is its destination */
 };
 
 /* Whether a service's port is guarded in a network namespace. */
@@ -43,7 +45,6 @@ static __always_inline int bind_check(const struct binding *binding, int bound)
 	const struct policy_header *header;
 	const struct policy_service *service;
 	const struct policy_cell *cell;
-	struct event_subject subject = {};
 	struct control *settings;
 	const void *image;
 
@@ -54,9 +55,9 @@ static __always_inline int bind_check(const struct binding *binding, int bound)
 	header = image ? policy_line(image, 0) : 0;
 	if (!header)
 		return ALLOW;
-	cell = policy_hash_find(
-		image, &header->endpoints,
-		policy_endpoint_key(binding->protocol == IPPROTO_UDP, binding->port));
+	cell = policy_hash_find(image, &header->endpoints,
+				policy_endpoint_key(binding->protocol == IPPROTO_UDP,
+						    bpf_ntohs(binding->to.destination.port)));
 	settings = control_get();
 	service = cell ? policy_service(image, header, cell->value) : 0;
 	if (!service || !settings)
@@ -68,35 +69,44 @@ static __always_inline int bind_check(const struct binding *binding, int bound)
 	}
 	if (!is_home(binding, settings, service->id))
 		return ALLOW;
-	subject.destination.family = AF_INET;
-	subject.destination.port = bpf_htons(binding->port);
 	count(COUNT_BIND_REFUSED);
-	event_report(DECISION_BIND_REFUSED, 0, service->id, 0, &subject);
+	event_report(DECISION_BIND_REFUSED, 0, service->id, 0, &binding->to);
 	bpf_set_retval(-EACCES);
 	return REFUSE;
 }
 
 /* Before the kernel takes the port: a refused attempt must not be in the way of the service. */
-static __always_inline int bind_begin(struct bpf_sock_addr *ctx)
+static __always_inline int bind_begin(struct bpf_sock_addr *ctx, int v6)
 {
 	struct binding binding = {
 		.netns = bpf_get_netns_cookie(ctx),
-		.port = bpf_ntohs(ctx->user_port),
 		.protocol = ctx->protocol,
 	};
 
-	return binding.port ? bind_check(&binding, 0) : ALLOW;
+	if (!ctx->user_port)
+		return ALLOW;
+	remote_read(ctx, v6, &binding.to.destination);
+	return bind_check(&binding, 0);
 }
 
 /* And when it has it, since whoever names no port may be given a service's. */
-static __always_inline int bind_end(struct bpf_sock *sk)
+static __always_inline int bind_end(struct bpf_sock *sk, int v6)
 {
 	struct binding binding = {
 		.netns = bpf_get_netns_cookie(sk),
-		.port = sk->src_port,
 		.protocol = sk->protocol,
 	};
+	__u32 *word = (__u32 *)binding.to.destination.address;
 
+	binding.to.destination.port = bpf_htons(sk->src_port);
+	if (v6) {
+		__u32 bound[4] = { sk->src_ip6[0], sk->src_ip6[1], sk->src_ip6[2], sk->src_ip6[3] };
+
+		__builtin_memcpy(word, bound, sizeof(bound));
+	} else {
+		address_map(binding.to.destination.address, sk->src_ip4);
+	}
+	binding.to.destination.family = v6 && !address_is_mapped(word) ? AF_INET6 : AF_INET;
 	return bind_check(&binding, 1);
 }
 

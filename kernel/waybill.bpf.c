@@ -97,25 +97,25 @@ int waybill_peername6(struct bpf_sock_addr *ctx)
 SEC("cgroup/bind4")
 int waybill_bind4(struct bpf_sock_addr *ctx)
 {
-	return bind_begin(ctx);
+	return bind_begin(ctx, 0);
 }
 
 SEC("cgroup/bind6")
 int waybill_bind6(struct bpf_sock_addr *ctx)
 {
-	return bind_begin(ctx);
+	return bind_begin(ctx, 1);
 }
 
 SEC("cgroup/post_bind4")
 int waybill_bound4(struct bpf_sock *ctx)
 {
-	return bind_end(ctx);
+	return bind_end(ctx, 0);
 }
 
 SEC("cgroup/post_bind6")
 int waybill_bound6(struct bpf_sock *ctx)
 {
-	return bind_end(ctx);
+	return bind_end(ctx, 1);
 }
 
 SEC("cgroup/getsockopt")

@@ -30,6 +30,18 @@ static void *monitor(void *unused)
 	return NULL;
 }
 
+/* Of the server's address, whoever has it: the hook comes first. */
+static bool bind_refused(enum family family, struct waybill_address *asked)
+{
+	struct sockaddr_storage address;
+	socklen_t length = address_of(family, SERVICE_PORT(0), &address);
+	int descriptor = socket_of(family, 0);
+	bool refused = bind(descriptor, (void *)&address, length) && errno == EACCES;
+
+	close(descriptor);
+	return refused && !waybill_address_from_sockaddr((void *)&address, length, asked);
+}
+
 int main(void)
 {
 	static const enum decision wanted[] = {
@@ -43,7 +55,11 @@ int main(void)
 		DECISION_BLOCK,
 		DECISION_PERMIT,
 		DECISION_NO_FILTER,
+		/* The port of a, asked for by a stranger. */
+		DECISION_BIND_REFUSED,
+		DECISION_BIND_REFUSED,
 	};
+	struct waybill_address asked[2];
 	struct instance *second;
 	struct message message = {};
 	pthread_t thread;
@@ -70,6 +86,7 @@ int main(void)
 	EXPECT(connect_to(V6, 8090) == -ECONNREFUSED);
 	EXPECT(connect_to(V4, 8091) == -ECONNREFUSED);
 	EXPECT(connect_to(MAPPED, 7000) == -ECONNREFUSED);
+	EXPECT(bind_refused(V4, &asked[0]) && bind_refused(V6, &asked[1]));
 	expect_count("events", &count, (int)(sizeof(wanted) / sizeof(*wanted)));
 	for (int i = 0; i < count; i++) {
 		EXPECT(events[i].decision == wanted[i], "event %d is %s, not %s", i,
@@ -78,6 +95,8 @@ int main(void)
 	}
 	EXPECT(events[0].flow && events[2].flow > events[0].flow);
 	EXPECT(events[2].hop_count == 1 && events[4].hop_count == 2);
+	for (int i = 0; i < 2; i++)
+		EXPECT(!memcmp(&events[8 + i].destination, &asked[i], sizeof(asked[i])));
 	EXPECT(events[5].filter && events[5].service == policy_service_id("a"));
 	stop = 1;
 	pthread_join(thread, NULL);
