@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * The address in the context of a connect, sendmsg, recvmsg or getpeername hook, in the one form that everything
- * here works with: IPv4 as ::ffff:a.b.c.d, whatever the family of the socket.
+ * The address in the context of a connect, sendmsg, recvmsg, getpeername or bind hook, in the one form
+ * that everything here works with: IPv4 as ::ffff:a.b.c.d, whatever the family of the socket.
  */
 #ifndef WAYBILL_KERNEL_REMOTE_H
 #define WAYBILL_KERNEL_REMOTE_H

@@ -404,18 +404,16 @@ static int apply(struct instance *instance, const struct policy *policy, bool ch
 	char mount[PATH_MAX / 2];
 	struct option_cgroups cgroups;
 	int lock = -1, error;
-	uint64_t root;
 
 	clock_gettime(CLOCK_MONOTONIC, &begin);
 	error = cgroup_mount(mount, sizeof(mount), message);
 	target.cgroup_root = mount;
-	target.levels_unknown = !error && !cgroup_id(mount, &root) && root != CGROUP_ROOT;
-	if (!error && instance->directory[0]) {
+	target.levels_unknown = !error && !cgroup_shows_all(mount);
+	if (!error && instance->directory[0])
 		error = instance_cgroup_check(instance, message);
-		if (!error)
-			lock = bpffs_lock(message);
-		if (lock < 0 && !error)
-			error = lock;
+	if (!error && instance->directory[0]) {
+		lock = bpffs_lock(message);
+		error = lock < 0 ? lock : 0;
 	}
 	if (error)
 		return error;

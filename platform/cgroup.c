@@ -103,6 +103,13 @@ static int find_below(char *path, uint64_t id)
 	return error;
 }
 
+bool cgroup_shows_all(const char *mount)
+{
+	uint64_t root;
+
+	return !cgroup_id(mount, &root) && root == CGROUP_ROOT;
+}
+
 int cgroup_path(uint64_t id, char *path, size_t size)
 {
 	char found[PATH_MAX];

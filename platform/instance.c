@@ -81,10 +81,8 @@ static uint32_t cgroup_level(const char *path)
 {
 	char mount[PATH_MAX / 2];
 	uint32_t level = 0;
-	uint64_t root;
 
-	if (cgroup_mount(mount, sizeof(mount), NULL) || cgroup_id(mount, &root) ||
-	    root != CGROUP_ROOT)
+	if (cgroup_mount(mount, sizeof(mount), NULL) || !cgroup_shows_all(mount))
 		return CGROUP_LEVEL_UNKNOWN;
 	for (; strcmp(path, "/") && *path; path++)
 		level += *path == '/';
@@ -192,12 +190,10 @@ int instance_open(const char *name, struct instance **out, struct message *messa
 int instance_cgroup_check(const struct instance *instance, struct message *message)
 {
 	char mount[PATH_MAX / 2], path[PATH_MAX];
-	uint64_t root, id;
+	uint64_t id;
 	int error;
 
-	/* In a cgroup namespace the path may be another one. */
-	if (cgroup_mount(mount, sizeof(mount), NULL) || cgroup_id(mount, &root) ||
-	    root != CGROUP_ROOT)
+	if (cgroup_mount(mount, sizeof(mount), NULL) || !cgroup_shows_all(mount))
 		return 0;
 	snprintf(path, sizeof(path), "%s%s", mount, instance->control.cgroup_path);
 	error = cgroup_id(path, &id);

@@ -40,6 +40,8 @@ void socket_holders_free(struct socket_holders *holders);
 int cgroup_mount(char *path, size_t size, struct message *message);
 /* The id of a cgroup, given its directory. */
 int cgroup_id(const char *directory, uint64_t *id);
+/* Whether the mount shows the whole hierarchy: in a cgroup namespace a path may be another one. */
+bool cgroup_shows_all(const char *mount);
 /* The path of a cgroup below the mount ("/" for the root), from its id. -ENOENT if it is gone. */
 int cgroup_path(uint64_t id, char *path, size_t size);
 /* The path of a process's cgroup below the mount. 0 or -errno. */

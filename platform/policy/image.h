@@ -14,19 +14,21 @@
  */
 #define IMAGE_LINES_CEILING ((size_t)2 * POLICY_LINES_MAX)
 
-_Static_assert(IMAGE_LINES_CEILING *POLICY_SKIPS <= POLICY_SKIP, "numbers and flags are apart");
+_Static_assert(IMAGE_LINES_CEILING <= POLICY_SKIP / POLICY_SKIPS, "numbers and flags are apart");
 
 /* A set of filters, or of services in the first word. */
 struct bitmap {
 	uint64_t word[POLICY_WORDS];
 };
 
+struct image_slot {
+	uint32_t number; /* in pieces of its table's size from the image's beginning; 0: empty */
+	uint32_t hash;   /* of its content */
+};
+
 /* Finds what the image has already, by content: hash table of the pieces of one size. */
 struct image_table {
-	struct image_slot {
-		uint32_t number; /* in pieces of this size from the image's beginning; 0: empty */
-		uint32_t hash;   /* of its content */
-	} * slot;
+	struct image_slot *slot;
 	size_t slots, used;
 };
 
