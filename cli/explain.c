@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * `waybill explain`: what would become of a connection, and why. Nothing is connected: the policy is
- * asked, and the kernel who listens.
+ * `waybill explain`: what would become of a connection, and why. Nothing is connected: the policy
+ * is asked, and the kernel who listens.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -318,7 +318,8 @@ static int open_policy(const struct options *given, struct instance **instance,
 	return error ? complain("%s", message.text) : 0;
 }
 
-/* What the originator executes; only root can ask, and only a policy that names some wants to know. */
+/* What the originator executes; only root can ask, and only a policy that names some wants to know.
+ */
 static int find_application(const struct options *given, struct explained *explained)
 {
 	const struct explanation *explanation = &explained->explanation;
@@ -381,16 +382,16 @@ static int explain(const struct options *given, struct explained *explained)
 	return 0;
 }
 
-enum verdict explained_verdict(const struct explained *explained)
+enum outcome explained_outcome(const struct explained *explained)
 {
 	switch (explained->step[explained->steps - 1].decision) {
 	case DECISION_BLOCK:
 	case DECISION_DOWN_BLOCK:
 	case DECISION_HOP_LIMIT:
 	case DECISION_FLOW_FOREIGN:
-		return VERDICT_REFUSED;
+		return OUTCOME_REFUSED;
 	default:
-		return explained->steps > 1 ? VERDICT_REDIRECT : VERDICT_STRAIGHT;
+		return explained->steps > 1 ? OUTCOME_REDIRECT : OUTCOME_STRAIGHT;
 	}
 }
 
@@ -421,7 +422,7 @@ int command_explain(int argc, char **argv)
 	else if (!status)
 		explained_print(&explained);
 	if (!status)
-		status = explained_verdict(&explained);
+		status = explained_outcome(&explained);
 	free(explained.step);
 	free(image.line);
 	instance_close(instance);

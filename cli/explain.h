@@ -22,12 +22,12 @@ struct explained {
 };
 
 /* What becomes of the connection, and the code that the command ends with. */
-enum verdict {
-	VERDICT_REDIRECT = EXIT_OK, /* a service sees it, and it arrives */
-	VERDICT_STRAIGHT = 4,       /* no service sees it */
-	VERDICT_REFUSED = 5,        /* here or in a service's onward connect */
+enum outcome {
+	OUTCOME_REDIRECT = EXIT_OK, /* a service sees it, and it arrives */
+	OUTCOME_STRAIGHT = 4,       /* no service sees it */
+	OUTCOME_REFUSED = 5,        /* here or in a service's onward connect */
 };
-enum verdict explained_verdict(const struct explained *explained);
+enum outcome explained_outcome(const struct explained *explained);
 
 void explained_print(const struct explained *explained);
 void explained_print_json(const struct explained *explained);

@@ -100,8 +100,8 @@ static enum paint decision_paint(const struct explain_step *step, uint32_t slot)
 }
 
 /*
- * The filters before the one that decides, or all of them, with what each fails by, one call a filter.
- * Of a service that is not asked there are none to tell.
+ * The filters before the one that decides, or all of them, with what each fails by, one call a
+ * filter. Of a service that is not asked there are none to tell.
  */
 static void each_failed(const struct explained *explained, const struct explain_step *step,
 			uint32_t slot,
@@ -196,20 +196,20 @@ static struct text reason(const struct explained *explained)
 	return out;
 }
 
-static void print_verdict(const struct explained *explained)
+static void print_outcome(const struct explained *explained)
 {
 	static const enum paint paints[] = {
-		[VERDICT_REDIRECT] = PAINT_GOOD,
-		[VERDICT_STRAIGHT] = PAINT_NOTE,
-		[VERDICT_REFUSED] = PAINT_BAD,
+		[OUTCOME_REDIRECT] = PAINT_GOOD,
+		[OUTCOME_STRAIGHT] = PAINT_NOTE,
+		[OUTCOME_REFUSED] = PAINT_BAD,
 	};
-	enum verdict verdict = explained_verdict(explained);
+	enum outcome outcome = explained_outcome(explained);
 	size_t last = explained->steps - 1;
 
-	printf("\n%s", paint_begin(paints[verdict]));
+	printf("\n%s", paint_begin(paints[outcome]));
 	for (size_t i = 0; i < last; i++)
 		printf("%s%s", i ? ", then " : "goes to service ", connector(explained, i + 1));
-	if (verdict == VERDICT_REFUSED)
+	if (outcome == OUTCOME_REFUSED)
 		printf("%s%s: %s", last ? "; there the onward connect is " : "", "refused",
 		       reason(explained).text);
 	else if (last)
@@ -218,7 +218,7 @@ static void print_verdict(const struct explained *explained)
 	else
 		printf("straight to %s: %s", text_address(&explained->step[last].query.remote).text,
 		       reason(explained).text);
-	printf("%s\n", paint_end(paints[verdict]));
+	printf("%s\n", paint_end(paints[outcome]));
 	if (last)
 		printf("(if each service carries the records on, and connects to where it was asked "
 		       "to)\n");
@@ -249,7 +249,7 @@ void explained_print(const struct explained *explained)
 		printf("policy %s, as if in force on the whole host\n", explained->file);
 	for (size_t i = 0; i < explained->steps; i++)
 		print_step(explained, i);
-	print_verdict(explained);
+	print_outcome(explained);
 }
 
 static void append_failed(void *data, const struct policy_filter *filter, const char *condition,
@@ -304,9 +304,9 @@ static json_t *step_object(const struct explained *explained, size_t number)
 void explained_print_json(const struct explained *explained)
 {
 	static const char *const verdicts[] = {
-		[VERDICT_REDIRECT] = "redirected",
-		[VERDICT_STRAIGHT] = "straight",
-		[VERDICT_REFUSED] = "refused",
+		[OUTCOME_REDIRECT] = "redirected",
+		[OUTCOME_STRAIGHT] = "straight",
+		[OUTCOME_REFUSED] = "refused",
 	};
 	const struct process *process = &explained->process;
 	const struct policy_header *header = explained->explanation.header;
@@ -329,8 +329,8 @@ void explained_print_json(const struct explained *explained)
 			     explained->file ? json_null() : json_integer(header->generation),
 			     "protocol", explained->query.udp ? "udp" : "tcp", "destination",
 			     json_address(&explained->query.remote), "originator", originator,
-			     "verdict", verdicts[explained_verdict(explained)], "reason",
-			     explained_verdict(explained) == VERDICT_REDIRECT ?
+			     "verdict", verdicts[explained_outcome(explained)], "reason",
+			     explained_outcome(explained) == OUTCOME_REDIRECT ?
 				     json_null() :
 				     json_string(reason(explained).text),
 			     "through", through, "steps", steps));

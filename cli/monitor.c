@@ -68,7 +68,7 @@ static void on_signal(int number)
 	stop = 1;
 }
 
-static enum paint paint_of(enum decision decision)
+static enum paint paint_of(enum verdict decision)
 {
 	switch (decision) {
 	case DECISION_REDIRECT:

@@ -1,237 +1,167 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * The decision on one connection, or one flow of datagrams: it asks the policy, skips the services
- * that the records before it name, and finds the first service left whose filter says so and whose
- * listener is alive. What to do about it is the affair of the hook. platform/explain.c foretells it:
- * change both.
+ * The decision as the kernel half takes it: step by step, by the policy in force, telling of each
+ * step, and looking for the listeners that it asks for. What to do about it is the affair of the
+ * hook.
  */
 #ifndef WAYBILL_KERNEL_ARBITRATE_H
 #define WAYBILL_KERNEL_ARBITRATE_H
 
-#include "application.h"
-#include "walk.h"
+#include "ask.h"
 
-enum arbitration { ARBITRATE_ALLOW, ARBITRATE_REDIRECT, ARBITRATE_REFUSE };
-
-/* Not with the plain refusal, EPERM: kernel clients such as NFS retry that without end. */
-static __always_inline int refuse(int error, __u32 counter, __u32 decision,
-				  const struct policy_service *service,
-				  const struct policy_filter *filter,
-				  const struct event_subject *subject)
+/*
+ * Begins a decision. Returns whether a filter can match the destination: the cheap question, and
+ * for most connections the only one.
+ */
+GLOBAL int decide_destination(const struct subject *to, struct decision *decision)
 {
-	count(counter);
-	event_report(decision, 0, service ? service->id : 0, filter ? filter->id : 0, subject);
+	const void *image = policy_in_force();
+	const struct policy_header *header = image ? policy_line(image, 0) : 0;
+
+	if (!to || !decision || !header)
+		return 0;
+	decision->generation = header->generation;
+	decision->step = DECIDE_BEGIN;
+	return match_destination(image, header, to, &decision->match);
+}
+
+/*
+ * The parts of a step. Each returns -1 if another policy came between, and the decision has to
+ * begin anew.
+ */
+#define CHANGED (-1)
+
+/* Its first part, once for a decision: 1 if some filter can match. */
+GLOBAL int decide_conditions(const struct question *question, struct decision *decision)
+{
+	const void *image = policy_in_force();
+	const struct policy_header *header = image ? policy_line(image, 0) : 0;
+
+	if (!question || !decision || !header || header->generation != decision->generation)
+		return CHANGED;
+	return match_rest(image, header, question, &decision->match, &decision->application);
+}
+
+/* The next filter that matches, or POLICY_FILTERS_MAX. */
+GLOBAL int decide_filter(const struct decision *decision)
+{
+	const void *image = policy_in_force();
+	const struct policy_header *header = image ? policy_line(image, 0) : 0;
+
+	if (!decision || !header || header->generation != decision->generation)
+		return CHANGED;
+	return match_next(image, header, &decision->match, decision->next);
+}
+
+/* And what follows from it. */
+GLOBAL int decide_follow(const struct question *question, struct decision *decision, __u32 found)
+{
+	const void *image = policy_in_force();
+	const struct policy_header *header = image ? policy_line(image, 0) : 0;
+
+	if (!question || !decision || !header || header->generation != decision->generation)
+		return CHANGED;
+	decide_turn(image, header, question, found, decision);
+	return 0;
+}
+
+/* Looks for the listener that the decision asks about. */
+GLOBAL int decide_ask(struct bpf_sock_addr *ctx, const struct question *question,
+		      struct decision *decision)
+{
+	const void *image = policy_in_force();
+	const struct policy_header *header = image ? policy_line(image, 0) : 0;
+	const struct policy_service *service;
+	struct waybill_address endpoint;
+
+	if (!question || !decision || !header || header->generation != decision->generation)
+		return 0;
+	service = policy_service(image, header, decision->slot);
+	if (!service || !decide_endpoint(service, question, decision, &endpoint))
+		return 0;
+	decision->listens = listener_find(ctx, image, header, &endpoint, &decision->listener_scope,
+					  &decision->listener_uid);
+	return 1;
+}
+
+/* Refuses, counted. Not with EPERM: kernel clients such as NFS retry that without end. */
+static __always_inline int refuse(int error, __u32 verdict, const struct question *question,
+				  const struct decision *decision)
+{
+	report(verdict, 0, decision->service, decision->filter, &question->to);
 	bpf_set_retval(-error);
 	return REFUSE;
 }
 
-/*
- * Whether whoever connects is the service that records were issued to: a socket that bears them may
- * have been passed on, or inherited. Those of a service that has left the policy hold for nobody.
- */
-static __attribute__((noinline)) int records_are_own(const void *image,
-						     const struct policy_header *header,
-						     const __u32 *services, __u32 hop_count)
+/* One step, of both. */
+static __always_inline int decide(const struct question *question, struct decision *decision)
 {
-	const struct policy_cell *cell;
+	int found = POLICY_FILTERS_MAX, matches = 1;
 
-	if (!header || !services || !hop_count || hop_count > WAYBILL_HOPS_MAX)
-		return 0;
-	cell = policy_hash_find(image, &header->ids, services[hop_count - 1]);
-	if (cell && services_of_current(image, header, 0) >> (cell->value & 63) & 1)
-		return 1;
-	count(COUNT_RECORDS_FOREIGN);
-	return 0;
-}
-
-/*
- * The records that a socket bears for its next connection. They are for one; what the connect hook
- * presumed is its own; and they are for their service alone.
- */
-static __always_inline struct history *
-history_unused(const void *image, const struct policy_header *header, struct history *history)
-{
-	if (!history || !history->length)
-		return 0;
-	if (history->used || history->presumed ||
-	    !records_are_own(image, header, history->summary.services,
-			     history->summary.hop_count)) {
-		history->length = 0;
-		history->summary.hop_count = 0;
-		return 0;
+	if (decision->step == DECIDE_BEGIN) {
+		matches = decide_conditions(question, decision);
+		if (matches == CHANGED)
+			return CHANGED;
 	}
-	return history;
-}
-
-/* The hop that this redirection adds. */
-static __always_inline void hop_fill(struct bpf_sock_addr *ctx, struct records_hop *hop,
-				     const struct waybill_address *destination,
-				     const struct policy_service *service,
-				     const struct policy_filter *filter, __u64 flow, __u64 scope,
-				     __u32 application)
-{
-	hop->type = RECORDS_PART_HOP;
-	hop->length = RECORDS_HOP_SIZE;
-	hop->service = service->id;
-	hop->filter = filter->id;
-	hop->context = filter->context;
-	hop->time = bpf_ktime_get_boot_ns();
-	hop->flow = flow;
-	hop->destination = *destination;
-	hop->destination.scope_id = scope_of(ctx, destination);
-	process_current(&hop->client);
-	hop->client.application = application;
-	hop->cgroup_scope = scope;
-	hop->netns = bpf_get_netns_cookie(ctx);
-}
-
-/* The hop that a service which has set no records must have been. */
-static __always_inline void hop_presume(struct bpf_sock_addr *ctx, struct records_hop *hop,
-					__u32 service, const struct waybill_address *destination,
-					__u64 scope, __u32 application)
-{
-	__builtin_memset(hop, 0, sizeof(*hop));
-	hop->type = RECORDS_PART_HOP;
-	hop->length = RECORDS_HOP_SIZE;
-	hop->service = service;
-	hop->time = bpf_ktime_get_boot_ns();
-	hop->destination = *destination;
-	process_current(&hop->client);
-	hop->client.application = application;
-	hop->cgroup_scope = scope;
-	hop->netns = bpf_get_netns_cookie(ctx);
+	if (matches && decide_wants_filter(decision)) {
+		found = decide_filter(decision);
+		if (found == CHANGED)
+			return CHANGED;
+	}
+	return decide_follow(question, decision, found);
 }
 
 /*
- * Whether a filter can match this destination. Functions of their own for the sake of the stack, this
- * one and the next.
+ * Decides. ask_addresses() and ask_socket() have filled in what they know, and decide_destination()
+ * said yes. Returns ALLOW or REFUSE, then all is done; or ARBITRATE_REDIRECT.
  */
-static __attribute__((noinline)) int filters_match_destination(struct walk *walk, int udp)
+#define ARBITRATE_REDIRECT 2
+/* More than this it does not take, unless policies are swapped as fast; then it is refused. */
+#define ARBITRATE_STEPS (DECIDE_STEPS + 32)
+
+GLOBAL int arbitrate(struct bpf_sock_addr *ctx, struct question *question,
+		     struct decision *decision, const struct history *history)
 {
-	if (!walk || !walk->header || !walk->to)
-		return 0;
-	return policy_match_destination(walk->image, walk->header, &walk->to->destination, udp,
-					&walk->match);
-}
+	int asked = 0, again = 0;
+	__u32 i;
 
-/* And this originator. */
-static __attribute__((noinline)) int filters_match_originator(struct walk *walk,
-							      const struct place *place)
-{
-	if (!walk || !place || !walk->header)
-		return 0;
-	return policy_match_originator(walk->image, walk->header, walk->uid, place->filters_line,
-				       &walk->match) &&
-	       policy_next(walk->header, &walk->match, 0) != POLICY_FILTERS_MAX;
-}
-
-/* And what few policies ask for. */
-static __attribute__((noinline)) int filters_match_more(struct bpf_sock_addr *ctx, int v6,
-							int connecting, struct walk *walk)
-{
-	struct policy_query_more query = {};
-	const struct policy_more *more;
-	struct waybill_address local;
-	struct bpf_sock *sk = ctx->sk;
-
-	if (!walk || !walk->header || !walk->to || !sk)
-		return 0;
-	local_read(ctx, v6, connecting, &local);
-	local_for(&walk->to->destination, &local);
-	query.local = &local;
-	query.gid = walk->gid;
-	query.interface = sk->bound_dev_if;
-	more = policy_line(walk->image, walk->header->more);
-	if (more && more->executables.first)
-		executable_of_current(&query.executable);
-	query.netns = bpf_get_netns_cookie(ctx);
-	query.original = walk->original;
-	query.onward = walk->onward;
-	if (!policy_match_more(walk->image, walk->header, &query, &walk->match))
-		return 0;
-	walk->application = query.application;
-	return policy_next(walk->header, &walk->match, 0) != POLICY_FILTERS_MAX;
-}
-
-/*
- * walk->image, ->header and ->to with its destination are the caller's; if there are hops before,
- * walk_onward() has told of them; walk->match.port is NULL, or filters_match_destination() said
- * yes. Fills in the rest.
- */
-static __always_inline int arbitrate(struct bpf_sock_addr *ctx, int v6, int connecting,
-				     struct walk *walk, struct place *place, int udp)
-{
-	const struct policy_service *service;
-	const struct policy_filter *filter;
-	__u64 services, ids;
-
-	if (!walk->onward) {
-		walk->to->hop_count = 0;
-		walk->length = 0;
-	}
-	walk->presumed = 0;
-	walk->filter = 0;
-	walk->application = 0;
-	/* What rules out most comes first. */
-	if (!walk->match.port && !filters_match_destination(walk, udp)) {
-		event_report(DECISION_NO_FILTER, 0, 0, 0, walk->to);
-		return ARBITRATE_ALLOW;
-	}
-	if (!walk->onward) {
-		ids = bpf_get_current_uid_gid();
-		walk->uid = (__u32)ids;
-		walk->gid = ids >> 32;
-		walk->original = 0;
-		place_of_current(walk->image, walk->header, place);
-	}
-	if (!filters_match_originator(walk, place) ||
-	    (walk->header->more && !filters_match_more(ctx, v6, connecting, walk))) {
-		event_report(DECISION_NO_FILTER, 0, 0, 0, walk->to);
-		return ARBITRATE_ALLOW;
-	}
-	if (is_endpoint(ctx, walk->image, walk->header, &walk->to->destination)) {
-		count(COUNT_TO_SERVICE);
-		event_report(DECISION_TO_SERVICE, 0, 0, 0, walk->to);
-		return ARBITRATE_ALLOW;
-	}
-	if (!walk->onward) {
-		services = services_of(walk->image, walk->header, walk->uid, place, 0);
-		walk->seen = services_up_to(services);
-		if (services) {
-			service = policy_service(walk->image, walk->header,
-						 policy_lowest_bit((walk->seen >> 1) + 1));
-			if (service) {
-				walk->presumed = service->id;
-				count(COUNT_NO_RECORDS);
-				service_count(service->id, DECISION_NO_RECORDS);
-				event_report(DECISION_NO_RECORDS, 0, service->id, 0, walk->to);
-			}
+	if (!question || !decision)
+		return REFUSE;
+	LOOP
+	for (i = 0; i < ARBITRATE_STEPS; i++) {
+		if (!asked) {
+			if (again && !decide_destination(&question->to, decision))
+				decide_end(decision, DECISION_NO_FILTER);
+			else
+				asked = ask_policy(question, decision, history);
+			again = 1;
+		} else if (decide(question, decision) == CHANGED) {
+			asked = 0;
+			continue;
 		}
+		if (decision->verdict == DECISION_ASK)
+			decide_ask(ctx, question, decision);
+		else if (decision->verdict && decision->verdict != DECISION_REDIRECT)
+			report(decision->verdict, 0, decision->service, decision->filter,
+			       &question->to);
+		if (decision->step == DECIDE_END)
+			break;
 	}
-	walk->ctx = ctx;
-	walk->next = 0;
-	walk->decision = 0;
-	bpf_loop(POLICY_SERVICES_MAX + 1, walk_service, walk, 0);
-	if (!walk->decision)
-		return ARBITRATE_ALLOW;
-	filter = policy_filter(walk->image, walk->header, walk->filter);
-	service = filter ? policy_service(walk->image, walk->header, filter->slot) : 0;
-	if (!service)
-		return ARBITRATE_ALLOW;
-	if (walk->decision == DECISION_BLOCK || walk->decision == DECISION_DOWN_BLOCK) {
-		service_count(service->id, walk->decision);
-		refuse(ECONNREFUSED,
-		       walk->decision == DECISION_BLOCK ? COUNT_BLOCKED : COUNT_DOWN_BLOCKED,
-		       walk->decision, service, filter, walk->to);
-		return ARBITRATE_REFUSE;
+	if (decision->step != DECIDE_END)
+		return refuse(ECONNREFUSED, DECISION_BROKEN, question, decision);
+	switch (decision->verdict) {
+	case DECISION_REDIRECT:
+		return ARBITRATE_REDIRECT;
+	case DECISION_BLOCK:
+	case DECISION_DOWN_BLOCK:
+	case DECISION_BROKEN:
+		bpf_set_retval(-ECONNREFUSED);
+		return REFUSE;
+	case DECISION_HOP_LIMIT:
+		bpf_set_retval(-ELOOP);
+		return REFUSE;
 	}
-	if (walk->to->hop_count >= walk->header->hop_limit ||
-	    walk->to->hop_count >= WAYBILL_HOPS_MAX ||
-	    walk->length > RECORDS_PARTS_MAX - RECORDS_HOP_SIZE) {
-		refuse(ELOOP, COUNT_HOP_LIMIT, DECISION_HOP_LIMIT, service, filter, walk->to);
-		return ARBITRATE_REFUSE;
-	}
-	return ARBITRATE_REDIRECT;
+	return ALLOW;
 }
 
 #endif

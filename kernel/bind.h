@@ -4,20 +4,18 @@
  * instance was brought up, and in every other one in which the service has bound it since. There
  * nobody else can bind it, so nobody can keep the service from starting; but for who makes its
  * listener, if the policy says that it is not the service. Elsewhere, in containers, the port is
- * free. (Another's listener would get no connection anyway: see services_of_listener.)
+ * free. (Another's listener would get no connection anyway: see listener_is_of().)
  */
 #ifndef WAYBILL_KERNEL_BIND_H
 #define WAYBILL_KERNEL_BIND_H
 
-#include "events.h"
-#include "identity.h"
-#include "remote.h"
+#include "ask.h"
 
 /* What somebody binds, or has bound. */
 struct binding {
 	__u64 netns; /* cookie */
 	__u32 protocol;
-	struct event_subject to; /* the address is its destination */
+	struct subject to; /* the address is its destination */
 };
 
 /* Whether a service's port is guarded in a network namespace. */
@@ -58,19 +56,23 @@ static __always_inline int bind_check(const struct binding *binding, int bound)
 	cell = policy_hash_find(image, &header->endpoints,
 				policy_endpoint_key(binding->protocol == IPPROTO_UDP,
 						    bpf_ntohs(binding->to.destination.port)));
-	settings = control_get();
-	service = cell ? policy_service(image, header, cell->value) : 0;
-	if (!service || !settings)
+	if (!cell)
 		return ALLOW;
-	if (services_of_current(image, header, 1) >> (cell->value & 63) & 1) {
+	settings = control_get();
+	service = policy_service(image, header, cell->value);
+	if (!service || !settings) {
+		report(DECISION_BROKEN, 0, 0, 0, &binding->to);
+		bpf_set_retval(-EACCES);
+		return REFUSE;
+	}
+	if (services_of_current(1) >> (cell->value & 63) & 1) {
 		if (bound)
 			make_home(binding, settings, service->id);
 		return ALLOW;
 	}
 	if (!is_home(binding, settings, service->id))
 		return ALLOW;
-	count(COUNT_BIND_REFUSED);
-	event_report(DECISION_BIND_REFUSED, 0, service->id, 0, &binding->to);
+	report(DECISION_BIND_REFUSED, 0, service->id, 0, &binding->to);
 	bpf_set_retval(-EACCES);
 	return REFUSE;
 }
@@ -106,7 +108,8 @@ static __always_inline int bind_end(struct bpf_sock *sk, int v6)
 	} else {
 		address_map(binding.to.destination.address, sk->src_ip4);
 	}
-	binding.to.destination.family = v6 && !address_is_mapped(word) ? AF_INET6 : AF_INET;
+	binding.to.destination.family =
+		v6 && !address_is_mapped(word) ? ADDRESS_INET6 : ADDRESS_INET;
 	return bind_check(&binding, 1);
 }
 

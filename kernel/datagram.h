@@ -14,33 +14,27 @@
 /* As has_source_route(): nor may what is redirected leave the host this way. */
 static __always_inline int datagram_has_source_route(struct bpf_sock *sk)
 {
-	struct inet_sock *inet = (struct inet_sock *)sock_read_only(sk);
+	struct inet_sock *inet = inet_of(sk);
 
 	return BPF_CORE_READ(inet, inet_opt, opt.srr) || BPF_CORE_READ(inet, pinet6, opt, srcrt);
 }
 
 enum reply { REPLY_NOT, REPLY_OF_FLOW, REPLY_LATE };
 
-/* Whether a service sends this from the address of a flow, at its own port: to that flow's client. */
-static __attribute__((noinline)) int is_reply(struct bpf_sock_addr *ctx, const void *image,
-					      const struct policy_header *header, int v6,
-					      int connecting)
+/* Whether a service sends from the address of a flow, at its own port: to that flow's client. */
+static __attribute__((noinline)) int reply_of(struct bpf_sock *sk, __u32 number)
 {
+	const void *image = policy_in_force();
+	const struct policy_header *header = image ? policy_line(image, 0) : 0;
 	const struct policy_cell *cell;
-	struct waybill_address local;
-	struct bpf_sock *sk = ctx->sk;
 	struct datagram_flow *flow;
-	__u32 number, port;
+	__u32 port;
 
 	if (!sk || !header)
 		return REPLY_NOT;
-	local_read(ctx, v6, connecting, &local);
-	number = flow_of_address(&local);
-	if (!number)
-		return REPLY_NOT;
 	port = sk->src_port;
 	cell = policy_hash_find(image, &header->endpoints, policy_endpoint_key(1, port));
-	if (!cell || !(services_of_udp(image, header, sk) >> (cell->value & 63) & 1))
+	if (!cell || !(services_of_socket(sk, image, header) >> (cell->value & 63) & 1))
 		return REPLY_NOT;
 	flow = flow_get(number);
 	if (!flow || flow->port != bpf_htons(port) || flow->state != FLOW_REDIRECTED)
@@ -49,26 +43,49 @@ static __attribute__((noinline)) int is_reply(struct bpf_sock_addr *ctx, const v
 	return REPLY_OF_FLOW;
 }
 
-/* Whether the service that a flow goes to is alive. Its flows end with it, as connections do. */
-static __attribute__((noinline)) int flow_lives(struct bpf_sock_addr *ctx, const void *image,
-						const struct policy_header *header,
-						const struct datagram_flow *flow)
+/* The slots of the services that listen at an address. */
+static __always_inline __u64 services_at(struct bpf_sock_addr *ctx, const void *image,
+					 const struct policy_header *header,
+					 const struct waybill_address *endpoint)
 {
+	struct decision decision = {};
+
+	decision.listens = listener_find(ctx, image, header, endpoint, &decision.listener_scope,
+					 &decision.listener_uid);
+	return decide_services(image, header, &decision);
+}
+
+/* Whether a service listens where a destination is, which is the address of a flow. */
+GLOBAL int flow_endpoint_is_ours(struct bpf_sock_addr *ctx, const struct subject *to)
+{
+	const void *image = policy_in_force();
+	const struct policy_header *header = image ? policy_line(image, 0) : 0;
 	const struct policy_cell *cell;
+
+	if (!to || !header)
+		return 0;
+	cell = endpoint_find(image, header, to);
+	return cell && services_at(ctx, image, header, &to->destination) >> (cell->value & 63) & 1;
+}
+
+/* Whether the service that a flow goes to is alive. Its flows end with it, as connections do. */
+GLOBAL int flow_lives(struct bpf_sock_addr *ctx, __u32 number)
+{
+	const void *image = policy_in_force();
+	const struct policy_header *header = image ? policy_line(image, 0) : 0;
+	struct datagram_flow *flow = flow_get(number);
 	struct waybill_address endpoint;
 
-	if (!header || !flow)
-		return 0;
-	cell = policy_hash_find(image, &header->ids, flow->hop.service);
-	if (!cell || !reaches_loopback(ctx, flow->hop.destination.family))
+	if (!header || !flow || flow->state != FLOW_REDIRECTED)
 		return 0;
 	flow_address(1, flow->hop.destination.family, &endpoint);
 	endpoint.port = flow->port;
-	return services_of_listener(ctx, image, header, &endpoint) >> (cell->value & 63) & 1;
+	return (services_at(ctx, image, header, &endpoint) &
+		services_of_hop(image, header, flow->hop.service, 0)) != 0;
 }
 
-static __always_inline void flow_send(struct bpf_sock_addr *ctx, int v6, struct datagram_flow *flow,
-				      __u32 number)
+static __always_inline void flow_send(struct bpf_sock_addr *ctx, int v6,
+				      const struct datagram_flow *flow, __u32 number)
 {
 	struct waybill_address address;
 
@@ -91,290 +108,208 @@ static __always_inline void flow_connect(struct datagrams *own, __u32 number)
 		flow->connected = 1;
 }
 
-/* What a flow's history is made of: the records of the socket, or what its service is presumed. */
-static __always_inline int flow_history_fill(struct bpf_sock_addr *ctx, __u32 number,
-					     const struct history *from, __u32 presumed,
-					     const struct waybill_address *destination, __u64 scope,
-					     __u32 application)
+/* A flow's history is what its service is presumed to have seen. */
+GLOBAL int flow_history_presume(__u32 number, const struct question *question,
+				const struct decision *decision)
 {
-	struct flow_history *history = bpf_map_lookup_elem(&flow_histories, &number);
-	struct records_hop *hop;
+	struct history *history = bpf_map_lookup_elem(&flow_histories, &number);
 
-	if (!history)
+	if (!history || !question || !decision)
 		return 0;
-	if (from) {
-		if (from->length > sizeof(history->parts))
-			return 0;
-		history->length = from->length;
-		history->hop_count = from->summary.hop_count;
-		history->first_hop = from->summary.first_hop;
-		history->presumed = from->summary.presumed;
-		__builtin_memcpy(history->services, from->summary.services,
-				 sizeof(history->services));
-		history->uid = from->originator.uid;
-		history->gid = from->originator.gid;
-		history->cgroup = from->originator.cgroup;
-		history->scope = from->originator_scope;
-		return !bpf_probe_read_kernel(history->parts, sizeof(history->parts), from->parts);
-	}
-	hop = (void *)history->parts;
-	hop_presume(ctx, hop, presumed, destination, scope, application);
-	history->length = RECORDS_HOP_SIZE;
-	history->hop_count = 1;
-	history->first_hop = 0;
-	history->presumed = 1;
-	history->services[0] = presumed;
-	history->uid = hop->client.uid;
-	history->gid = hop->client.gid;
-	history->cgroup = hop->client.cgroup;
-	history->scope = scope;
+	history_presume(history, question, decision);
 	return 1;
 }
 
-/* A datagram, or a connect, and what is decided on it. */
-struct flow_request {
-	struct event_subject to;
-	/* In one word, since the stack is short. */
-	__u32 number : 30; /* of its flow, 0 if there is none yet */
-	__u32 given : 1;   /* its records were set, for this destination */
-	__u32 history : 1; /* its socket has records for it */
-	struct walk walk;
-	struct place place;
-};
-
-/* What the client's socket has of flows, or NULL. */
-static __always_inline struct datagrams *datagrams_of(struct bpf_sock *sk)
+/* Makes the flow that was decided on. Returns its number, or 0 if that cannot be. */
+static __always_inline __u32 flow_prepare(const struct datagrams *own,
+					  const struct history *history,
+					  const struct question *question,
+					  const struct decision *decision)
 {
-	return sk ? bpf_sk_storage_get(&datagrams, sk, 0, 0) : 0;
-}
+	int with_history = history || decision->presumed;
+	__u32 number =
+		flow_make(own->socket, &question->to.destination, question->uid, with_history);
 
-/* On one that belongs to no flow yet, or to one of which the records only are known. */
-static __always_inline int flow_decide(struct bpf_sock_addr *ctx, int v6, int connecting,
-				       struct flow_request *request)
-{
-	struct flow_history *given = 0;
-	__u32 number = request->number;
-	struct datagrams *own;
-	struct history *history;
-
-	if (number)
-		given = bpf_map_lookup_elem(&flow_histories, &number);
-	own = given ? datagrams_of(ctx->sk) : 0;
-	if (own && !records_are_own(request->walk.image, request->walk.header, given->services,
-				    given->hop_count)) {
-		flow_end(number, own->socket);
-		request->number = 0;
-		given = 0;
-	}
-	if (given) {
-		walk_onward_flow(&request->walk, &request->place, given);
-		request->given = 1;
-	} else {
-		history = ctx->sk ? bpf_sk_storage_get(&histories, ctx->sk, 0, 0) : 0;
-		history = history_unused(request->walk.image, request->walk.header, history);
-		if (history) {
-			walk_onward(&request->walk, &request->place, history);
-			request->history = 1;
-		}
-	}
-	return arbitrate(ctx, v6, connecting, &request->walk, &request->place, 1);
-}
-
-/*
- * Makes the flow that was decided on, if its records have not. Returns 0 if that cannot be. A
- * function of its own for the sake of the stack, as the next one.
- */
-static __attribute__((noinline)) int flow_prepare(struct bpf_sock_addr *ctx,
-						  struct flow_request *request)
-{
-	struct datagrams *own;
-	struct history *history;
-	__u32 with_history;
-	struct bpf_sock *sk;
-
-	if (!request)
-		return 0;
-	if (request->given)
-		return request->number != 0;
-	sk = ctx->sk;
-	if (!sk)
-		return 0;
-	own = datagrams_make(bpf_sk_storage_get(&datagrams, sk, 0, BPF_SK_STORAGE_GET_F_CREATE));
-	if (!own)
-		return 0;
-	with_history = request->history | request->walk.presumed;
-	request->number = flow_make(own, &request->to.destination, request->walk.uid, with_history);
-	if (!request->number)
-		return 0;
-	if (!with_history)
-		return 1;
-	history = request->history ? bpf_sk_storage_get(&histories, sk, 0, 0) : 0;
-	if ((!request->history || history) &&
-	    flow_history_fill(ctx, request->number, history, request->walk.presumed,
-			      &request->to.destination, request->place.scope,
-			      request->walk.application))
-		return 1;
-	flow_end(request->number, own->socket);
-	request->number = 0;
+	if (!number || !with_history ||
+	    (history ? flow_history_copy(number, history) :
+		       flow_history_presume(number, question, decision)))
+		return number;
+	flow_end(number, own->socket);
 	return 0;
 }
 
-/* What has been decided becomes the flow's, and it is found from now on. */
-static __attribute__((noinline)) int flow_settle(struct bpf_sock_addr *ctx,
-						 struct flow_request *request,
-						 const struct policy_service *service,
-						 const struct policy_filter *filter)
+/* What has been decided becomes the flow's. */
+GLOBAL int flow_settle(__u32 number, const struct question *question,
+		       const struct decision *decision)
 {
-	struct datagram_flow *flow;
-	struct datagrams *own;
+	struct datagram_flow *flow = flow_get(number);
 
-	if (!request)
+	if (!flow || !question || !decision)
 		return 0;
-	flow = flow_get(request->number);
-	if (!flow)
-		return 0;
-	if (service && filter) {
-		hop_fill(ctx, &flow->hop, &request->to.destination, service, filter, flow->hop.flow,
-			 request->place.scope, request->walk.application);
-		flow->hop_count =
-			request->to.hop_count + 1 + (request->walk.presumed && !request->history);
-		flow->context_size = filter->context_size;
-		flow->port = service->udp_port;
-		flow->state = FLOW_REDIRECTED;
-	} else {
+	flow->used = flow->issued = bpf_ktime_get_boot_ns();
+	if (decision->verdict != DECISION_REDIRECT) {
 		flow->state = FLOW_DIRECT;
-	}
-	flow->used = bpf_ktime_get_boot_ns();
-	flow->issued = flow->used;
-	if (request->given)
 		return 1;
-	own = datagrams_of(ctx->sk);
-	if (!own)
-		return 0;
-	request->number = flow_publish(own, &request->to.destination, request->number);
-	return request->number != 0;
+	}
+	hop_fill(&flow->hop, question, decision, flow->hop.flow);
+	flow->hop_count = question->to.hop_count + 1 + (decision->presumed != 0);
+	flow->context_size = decision->context_size;
+	flow->port = decision->endpoint.port;
+	flow->state = FLOW_REDIRECTED;
+	return 1;
 }
 
-static __always_inline int flow_begin(struct bpf_sock_addr *ctx, int v6, int connecting,
-				      struct flow_request *request)
+/* It is found from now on. Returns its number, or that of another thread that was first. */
+static __always_inline __u32 flow_begin(struct datagrams *own,
+					const struct waybill_address *destination, __u32 number)
 {
-	const struct policy_service *service = 0;
-	const struct policy_filter *filter = 0;
-	struct walk *walk = &request->walk;
-	struct history *history;
-	struct bpf_sock *sk = ctx->sk;
-	struct datagram_flow *flow;
-	struct datagrams *own;
-	int answer;
+	__u32 first = flow_publish(own->socket, destination, number);
 
-	if (!sk)
-		return ALLOW;
-	answer = flow_decide(ctx, v6, connecting, request);
-	if (answer == ARBITRATE_REFUSE)
-		return REFUSE;
-	if (answer == ARBITRATE_ALLOW) {
-		own = connecting ? datagrams_of(sk) : 0;
-		if (own)
-			flow_connect(own, 0);
-		/* A later datagram has no records; a flow says that it needs none. */
-		if (connecting || !(request->given || request->history))
-			return ALLOW;
-	} else {
-		filter = policy_filter(walk->image, walk->header, walk->filter);
-		service = filter ? policy_service(walk->image, walk->header, filter->slot) : 0;
-		if (!service)
-			return ALLOW;
-		if (datagram_has_source_route(sk))
-			return refuse(ECONNREFUSED, COUNT_SOURCE_ROUTE, DECISION_SOURCE_ROUTE,
-				      service, filter, &request->to);
-	}
-	if (!flow_prepare(ctx, request) || !flow_settle(ctx, request, service, filter))
-		return refuse(ENOBUFS, COUNT_FLOW_FULL, DECISION_FULL, service, filter,
-			      &request->to);
-	own = connecting ? datagrams_of(sk) : 0;
-	if (own) {
-		flow_connect(own, request->number);
-		history = request->history ? bpf_sk_storage_get(&histories, sk, 0, 0) : 0;
-		if (history)
-			history->used = 1;
-	}
-	flow = flow_get(request->number);
-	if (!flow || flow->state != FLOW_REDIRECTED || !service)
-		return ALLOW;
-	flow_send(ctx, v6, flow, request->number);
-	count(COUNT_FLOWS);
-	service_count(service->id, DECISION_REDIRECT);
-	event_report(DECISION_REDIRECT, flow->hop.flow, service->id, filter->id, &request->to);
-	return ALLOW;
+	if (first == number)
+		flow_keep(own, number);
+	return first;
+}
+
+/* What is known of a flow already. */
+enum known {
+	KNOWN_NOTHING,
+	KNOWN_DIRECT,     /* it goes straight */
+	KNOWN_REDIRECTED, /* it goes to its service, which is alive */
+	KNOWN_RECORDS,    /* its records alone */
+};
+
+/* Of the flow from a socket to a destination. One whose service is dead is over. */
+static __always_inline enum known flow_known(struct bpf_sock_addr *ctx, int connecting,
+					     const struct datagrams *own,
+					     const struct question *question, __u32 *number)
+{
+	struct datagram_flow *flow;
+
+	*number = flow_find(own->socket, &question->to.destination);
+	flow = *number ? flow_get(*number) : 0;
+	if (!flow)
+		return KNOWN_NOTHING;
+	flow->used = bpf_ktime_get_boot_ns();
+	if (flow->state == FLOW_RECORDS)
+		return KNOWN_RECORDS;
+	if (flow->state == FLOW_DIRECT && !connecting)
+		return KNOWN_DIRECT;
+	if (flow->state == FLOW_REDIRECTED && !question->unreachable && flow_lives(ctx, *number))
+		return KNOWN_REDIRECTED;
+	flow_end(*number, own->socket);
+	*number = 0;
+	return KNOWN_NOTHING;
 }
 
 /* connect and sendmsg. */
 static __always_inline int datagram_send(struct bpf_sock_addr *ctx, int v6, int connecting)
 {
-	struct flow_request request = {};
+	struct question question = {};
+	struct decision decision = {};
 	struct bpf_sock *sk = ctx->sk;
 	struct datagrams *own;
 	struct datagram_flow *flow;
-	__u32 number;
+	struct history *history;
+	__u32 number, given = 0;
+	int answer;
 
-	if (ctx->protocol != IPPROTO_UDP || !sk)
+	if (ctx->protocol != IPPROTO_UDP || !policy_in_force())
 		return ALLOW;
-	request.walk.image = policy_in_force();
-	if (!request.walk.image)
-		return ALLOW;
-	request.walk.header = policy_line(request.walk.image, 0);
-	if (!request.walk.header)
-		return ALLOW;
+	if (!sk)
+		return refuse(ECONNREFUSED, DECISION_BROKEN, &question, &decision);
 	own = bpf_sk_storage_get(&datagrams, sk, 0, 0);
-	if (!own && !request.walk.header->udp)
-		return ALLOW;
-	request.walk.to = &request.to;
-	remote_read(ctx, v6, &request.to.destination);
-	remote_resolve(sk, &request.to.destination);
-	request.to.destination.scope_id = scope_of(ctx, &request.to.destination);
-	number = is_reply(ctx, request.walk.image, request.walk.header, v6, connecting);
-	if (number == REPLY_OF_FLOW)
+	ask_addresses(ctx, v6, connecting, sk, &question);
+	number = flow_of_address(&question.local);
+	answer = number ? reply_of(sk, number) : REPLY_NOT;
+	if (answer == REPLY_OF_FLOW)
 		return ALLOW;
 	/* Nobody waits for it any more, and it must not go anywhere else. */
-	if (number == REPLY_LATE)
-		return refuse(ECONNREFUSED, COUNT_FLOW_LATE, DECISION_FLOW_LATE, 0, 0, &request.to);
+	if (answer == REPLY_LATE)
+		return refuse(ECONNREFUSED, DECISION_FLOW_LATE, &question, &decision);
+	answer = decide_destination(&question.to, &decision);
+	number = flow_of_address(&question.to.destination);
 	/* Most belong to no flow, and no filter can match them. */
-	if (!own && !flow_of_address(&request.to.destination) &&
-	    !filters_match_destination(&request.walk, 1)) {
-		event_report(DECISION_NO_FILTER, 0, 0, 0, &request.to);
+	if (!own && !number && !answer) {
+		event_report(DECISION_NO_FILTER, 0, 0, 0, &question.to);
 		return ALLOW;
 	}
+	ask_socket(ctx, sk, &question);
 	if (own) {
-		number = flow_find(own->socket, &request.to.destination);
-		flow = number ? flow_get(number) : 0;
-		if (flow && flow->state == FLOW_REDIRECTED &&
-		    flow_lives(ctx, request.walk.image, request.walk.header, flow)) {
-			flow->used = bpf_ktime_get_boot_ns();
-			flow_send(ctx, v6, flow, number);
+		switch (flow_known(ctx, connecting, own, &question, &given)) {
+		case KNOWN_DIRECT:
+			return ALLOW;
+		case KNOWN_REDIRECTED:
+			flow = flow_get(given);
+			if (!flow)
+				return refuse(ECONNREFUSED, DECISION_BROKEN, &question, &decision);
+			flow_send(ctx, v6, flow, given);
 			if (connecting)
-				flow_connect(own, number);
+				flow_connect(own, given);
 			return ALLOW;
+		case KNOWN_NOTHING:
+		case KNOWN_RECORDS:
+			break;
 		}
-		if (flow && flow->state == FLOW_DIRECT && !connecting) {
-			flow->used = bpf_ktime_get_boot_ns();
-			return ALLOW;
-		}
-		if (flow && flow->state == FLOW_RECORDS)
-			request.number = number;
-		else if (flow)
-			flow_end(number, own->socket);
 	}
 	/* The address of a flow is for the socket alone whose flow it is: nobody slips in there. */
-	number = flow_of_address(&request.to.destination);
-	if (number &&
-	    is_endpoint(ctx, request.walk.image, request.walk.header, &request.to.destination)) {
+	if (number && flow_endpoint_is_ours(ctx, &question.to)) {
 		flow = flow_get(number);
 		if (own && flow && flow->socket == own->socket)
 			return ALLOW;
-		return refuse(ECONNREFUSED, COUNT_FLOW_FOREIGN, DECISION_FLOW_FOREIGN, 0, 0,
-			      &request.to);
+		return refuse(ECONNREFUSED, DECISION_FLOW_FOREIGN, &question, &decision);
 	}
-	return flow_begin(ctx, v6, connecting, &request);
+	number = given;
+	history = number ? bpf_map_lookup_elem(&flow_histories, &number) : history_of(sk);
+	if (answer) {
+		answer = arbitrate(ctx, &question, &decision, history);
+	} else {
+		event_report(DECISION_NO_FILTER, 0, 0, 0, &question.to);
+		if (history)
+			ask_policy(&question, &decision, history);
+		answer = ALLOW;
+	}
+	if (history && !question.to.hop_count) {
+		/* They were not for whoever sends. */
+		history->length = 0;
+		history = 0;
+		if (number && own)
+			flow_end(number, own->socket);
+		number = given = 0;
+	}
+	if (answer == REFUSE)
+		return REFUSE;
+	if (answer == ALLOW) {
+		if (connecting && own)
+			flow_connect(own, 0);
+		/* A later datagram has no records; a flow says that it needs none. */
+		if (connecting || !history)
+			return ALLOW;
+	} else if (datagram_has_source_route(sk)) {
+		return refuse(ECONNREFUSED, DECISION_SOURCE_ROUTE, &question, &decision);
+	}
+	own = datagrams_make(bpf_sk_storage_get(&datagrams, sk, 0, BPF_SK_STORAGE_GET_F_CREATE));
+	if (own && !number)
+		number = flow_prepare(own, history, &question, &decision);
+	if (!own || !number || !flow_settle(number, &question, &decision))
+		return refuse(ENOBUFS, DECISION_FULL, &question, &decision);
+	if (!given)
+		number = flow_begin(own, &question.to.destination, number);
+	if (connecting) {
+		flow_connect(own, number);
+		if (history && !given)
+			history->used = 1;
+	}
+	if (answer == ALLOW)
+		return ALLOW;
+	flow = number ? flow_get(number) : 0;
+	if (!flow)
+		return refuse(ENOBUFS, DECISION_FULL, &question, &decision);
+	/* Another thread was first, and its decision was another. */
+	if (flow->state != FLOW_REDIRECTED)
+		return ALLOW;
+	flow_send(ctx, v6, flow, number);
+	report(DECISION_REDIRECT, flow->hop.flow, decision.service, decision.filter, &question.to);
+	return ALLOW;
 }
 
 /* recvmsg: what came from a flow's address comes from the peer. */

@@ -8,16 +8,9 @@
 
 #include "maps.h"
 
-/* What a decision is about. */
-struct event_subject {
-	__u32 hop_count;
-	__u32 reserved;
-	struct waybill_address destination;
-};
-
 /*
- * Whether there is room for an event in this second. Beyond the rate it is a load and a count of this
- * CPU's own, so that in a flood no CPU waits for another.
+ * Whether there is room for an event in this second. Beyond the rate it is a load and a count of
+ * this CPU's own, so that in a flood no CPU waits for another.
  */
 static __always_inline int within_rate(struct watch_settings *watch, __u64 now)
 {
@@ -66,16 +59,13 @@ static __always_inline void process_current(struct waybill_process *process)
 	bpf_get_current_comm(process->comm, sizeof(process->comm));
 }
 
-/*
- * A function of its own, and a global one: it is called from many places, and the verifier looks
- * at it once. service and filter are ids, 0 for none.
- */
-__attribute__((noinline)) int event_report(__u32 decision, __u64 flow, __u32 service, __u32 filter,
-					   const struct event_subject *subject)
+/* service and filter are ids, 0 for none. */
+GLOBAL int event_report(__u32 verdict, __u64 flow, __u32 service, __u32 filter,
+			const struct subject *subject)
 {
 	struct event *event;
 
-	if (!subject || !wanted(decision, service))
+	if (!subject || !wanted(verdict, service))
 		return 0;
 	event = bpf_ringbuf_reserve(&events, sizeof(*event), 0);
 	if (!event) {
@@ -84,7 +74,7 @@ __attribute__((noinline)) int event_report(__u32 decision, __u64 flow, __u32 ser
 	}
 	event->time = bpf_ktime_get_boot_ns();
 	event->flow = flow;
-	event->decision = decision;
+	event->decision = verdict;
 	event->hop_count = subject->hop_count;
 	event->service = service;
 	event->filter = filter;
@@ -92,6 +82,71 @@ __attribute__((noinline)) int event_report(__u32 decision, __u64 flow, __u32 ser
 	process_current(&event->client);
 	bpf_ringbuf_submit(event, 0);
 	return 1;
+}
+
+static __always_inline void service_count(__u32 service, __u32 verdict)
+{
+	struct service_counters *counters = bpf_map_lookup_elem(&service_counters, &service);
+
+	if (!counters)
+		return;
+	if (verdict == DECISION_REDIRECT)
+		__sync_fetch_and_add(&counters->redirected, 1);
+	else if (verdict == DECISION_DOWN_PASS)
+		__sync_fetch_and_add(&counters->down_passed, 1);
+	else if (verdict == DECISION_DOWN_BLOCK)
+		__sync_fetch_and_add(&counters->down_blocked, 1);
+	else if (verdict == DECISION_NO_RECORDS)
+		__sync_fetch_and_add(&counters->no_records, 1);
+}
+
+/* The counter of a verdict; COUNTERS for those that are not counted. */
+static __always_inline __u32 counter_of(__u32 verdict, __u32 udp)
+{
+	switch (verdict) {
+	case DECISION_REDIRECT:
+		return udp ? COUNT_FLOWS : COUNT_REDIRECTED;
+	case DECISION_PERMIT:
+		return COUNT_PERMITTED;
+	case DECISION_BLOCK:
+		return COUNT_BLOCKED;
+	case DECISION_DOWN_PASS:
+		return COUNT_DOWN_PASSED;
+	case DECISION_DOWN_BLOCK:
+		return COUNT_DOWN_BLOCKED;
+	case DECISION_TO_SERVICE:
+		return COUNT_TO_SERVICE;
+	case DECISION_HOP_LIMIT:
+		return COUNT_HOP_LIMIT;
+	case DECISION_NO_RECORDS:
+		return COUNT_NO_RECORDS;
+	case DECISION_FULL:
+		return udp ? COUNT_FLOW_FULL : COUNT_HANDOFF_FULL;
+	case DECISION_NO_MEMORY:
+		return COUNT_NO_MEMORY;
+	case DECISION_BIND_REFUSED:
+		return COUNT_BIND_REFUSED;
+	case DECISION_SOURCE_ROUTE:
+		return COUNT_SOURCE_ROUTE;
+	case DECISION_FLOW_FOREIGN:
+		return COUNT_FLOW_FOREIGN;
+	case DECISION_FLOW_LATE:
+		return COUNT_FLOW_LATE;
+	case DECISION_BROKEN:
+		return COUNT_BROKEN;
+	}
+	return COUNTERS;
+}
+
+/* Counts what was decided, and tells whoever wants to know. flow is 0 if it was not redirected. */
+GLOBAL int report(__u32 verdict, __u64 flow, __u32 service, __u32 filter,
+		  const struct subject *subject)
+{
+	if (!subject)
+		return 0;
+	count(counter_of(verdict, subject->udp));
+	service_count(service, verdict);
+	return event_report(verdict, flow, service, filter, subject);
 }
 
 #endif

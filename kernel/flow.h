@@ -8,8 +8,7 @@
 #ifndef WAYBILL_KERNEL_FLOW_H
 #define WAYBILL_KERNEL_FLOW_H
 
-#include "events.h"
-#include "remote.h"
+#include "history.h"
 
 #define FLOW_TRIES 16
 
@@ -47,7 +46,7 @@ static __always_inline struct datagram_flow *flow_get(__u32 number)
 }
 
 /* Ends the flow of this number, if it is this socket's. */
-static __attribute__((noinline)) int flow_end(__u32 number, __u64 socket)
+GLOBAL int flow_end(__u32 number, __u64 socket)
 {
 	struct datagram_flow *flow = flow_get(number);
 	struct flow_key key;
@@ -60,7 +59,7 @@ static __attribute__((noinline)) int flow_end(__u32 number, __u64 socket)
 	history = flow->history;
 	if (bpf_map_delete_elem(&flows, &number))
 		return 0;
-	share = flow_share_of(uid);
+	share = share_of(&flow_shares, uid);
 	if (share)
 		__sync_fetch_and_add(share, -1);
 	if (history)
@@ -115,7 +114,7 @@ static __attribute__((noinline)) int flow_make_room(void)
 }
 
 static const struct datagram_flow flow_zero;
-static const struct flow_history flow_history_zero;
+static const struct history history_zero;
 
 struct flow_claim {
 	__u64 id;
@@ -137,17 +136,16 @@ static long flow_claim_number(__u32 unused, struct flow_claim *claim)
  * Makes a flow, in state FLOW_NEW, which nobody finds until it is published. Returns its number, or
  * 0 if the originator's user has his share, or there is no memory.
  */
-static __attribute__((noinline)) __u32 flow_make(struct datagrams *own,
-						 const struct waybill_address *destination,
-						 __u32 originator, __u32 with_history)
+GLOBAL __u32 flow_make(__u64 socket, const struct waybill_address *destination, __u32 originator,
+		       __u32 with_history)
 {
 	struct flow_claim claim = {};
 	struct datagram_flow *flow;
 	__u32 number, *share;
 
-	if (!own || !destination)
+	if (!destination)
 		return 0;
-	share = flow_share_of(originator);
+	share = share_of(&flow_shares, originator);
 	if (!share)
 		return 0;
 	if (*share >= FLOW_SHARE)
@@ -158,8 +156,7 @@ static __attribute__((noinline)) __u32 flow_make(struct datagrams *own,
 	if (!claim.id)
 		goto full;
 	number = claim.id & WAYBILL_FLOW_MASK;
-	if (with_history &&
-	    bpf_map_update_elem(&flow_histories, &number, &flow_history_zero, BPF_ANY)) {
+	if (with_history && bpf_map_update_elem(&flow_histories, &number, &history_zero, BPF_ANY)) {
 		bpf_map_delete_elem(&flows, &number);
 		goto full;
 	}
@@ -168,7 +165,7 @@ static __attribute__((noinline)) __u32 flow_make(struct datagrams *own,
 		goto full;
 	flow->hop.flow = claim.id;
 	flow->hop.destination = *destination;
-	flow->socket = own->socket;
+	flow->socket = socket;
 	flow->originator = originator;
 	flow->history = with_history != 0;
 	return number;
@@ -181,28 +178,39 @@ full:
  * From now on the flow is found by what its client sends. Returns its number; if another thread
  * was first with the same, that one's, and this one is gone.
  */
-static __attribute__((noinline)) __u32
-flow_publish(struct datagrams *own, const struct waybill_address *destination, __u32 number)
+GLOBAL __u32 flow_publish(__u64 socket, const struct waybill_address *destination, __u32 number)
 {
 	__u32 *other, first;
 	struct flow_key key;
 
-	if (!own || !destination)
+	if (!destination)
 		return 0;
-	flow_key_fill(&key, own->socket, destination);
+	flow_key_fill(&key, socket, destination);
 	if (bpf_map_update_elem(&flow_index, &key, &number, BPF_NOEXIST)) {
 		other = bpf_map_lookup_elem(&flow_index, &key);
 		first = other ? *other : 0;
-		flow_end(number, own->socket);
+		flow_end(number, socket);
 		return first;
 	}
-	own->flows[__sync_fetch_and_add(&own->made, 1) % SOCKET_FLOWS] = number;
 	return number;
 }
 
+/* That a flow is the socket's, to end with it. */
+static __always_inline void flow_keep(struct datagrams *own, __u32 number)
+{
+	own->flows[__sync_fetch_and_add(&own->made, 1) % SOCKET_FLOWS] = number;
+}
+
+/* A flow's history is another's, or that of its socket. */
+GLOBAL int flow_history_copy(__u32 number, const struct history *from)
+{
+	struct history *history = bpf_map_lookup_elem(&flow_histories, &number);
+
+	return history && from && !bpf_probe_read_kernel(history, sizeof(*history), from);
+}
+
 /* The number of the flow from a socket to a destination; 0 if there is none that is alive. */
-static __attribute__((noinline)) __u32 flow_find(__u64 socket,
-						 const struct waybill_address *destination)
+GLOBAL __u32 flow_find(__u64 socket, const struct waybill_address *destination)
 {
 	struct flow_key key;
 	__u32 *number, found;

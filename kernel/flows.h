@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * Live flows, read from the sockets themselves: for each accepted socket of a network namespace that
- * has a record, one struct flow_entry and the parts of its history.
+ * Live flows, read from the sockets themselves: for each accepted socket of a network namespace
+ * that has a record, one struct flow_entry and the parts of its history.
  */
 #ifndef WAYBILL_KERNEL_FLOWS_H
 #define WAYBILL_KERNEL_FLOWS_H
@@ -13,17 +13,17 @@ static __always_inline void socket_addresses(struct sock *sk, struct waybill_add
 {
 	struct sock_common *common = &sk->__sk_common;
 
-	local->family = remote->family = AF_INET;
-	if (common->skc_family == AF_INET) {
+	local->family = remote->family = ADDRESS_INET;
+	if (common->skc_family == ADDRESS_INET) {
 		address_map(local->address, common->skc_rcv_saddr);
 		address_map(remote->address, common->skc_daddr);
 	} else {
 		bpf_core_read(local->address, 16, &common->skc_v6_rcv_saddr);
 		bpf_core_read(remote->address, 16, &common->skc_v6_daddr);
 		if (!address_is_mapped((__u32 *)local->address))
-			local->family = AF_INET6;
+			local->family = ADDRESS_INET6;
 		if (!address_is_mapped((__u32 *)remote->address))
-			remote->family = AF_INET6;
+			remote->family = ADDRESS_INET6;
 	}
 	local->port = bpf_htons(common->skc_num);
 	remote->port = common->skc_dport;
@@ -46,8 +46,8 @@ static __always_inline int flow_write(struct bpf_iter__tcp *ctx)
 	if (!sk)
 		return 0;
 	/*
-	 * The record of an MPTCP connection is its parent's, which is the program's socket, as soon as
-	 * it has accepted it. It is shown once, with the addresses that it began with.
+	 * The record of an MPTCP connection is its parent's, which is the program's socket, as soon
+	 * as it has accepted it. It is shown once, with the addresses that it began with.
 	 */
 	socket = sk->sk_socket;
 	owner = socket ? socket->sk : sk;

@@ -1,14 +1,25 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * getsockopt: records, context, info and original destination of <waybill/abi.h>, and
- * SO_ORIGINAL_DST for proxies that know no other.
+ * getsockopt: records, context, info and original destination of <waybill/abi.h>, of a connection
+ * or of a flow of datagrams; and SO_ORIGINAL_DST for proxies that know no other.
  */
 #ifndef WAYBILL_KERNEL_GETSOCKOPT_H
 #define WAYBILL_KERNEL_GETSOCKOPT_H
 
-#include "flow_option.h"
+#include "option.h"
 
-/* What is copied into the blob, and into its MAC, in a loop of the kernel's: to the verifier a step. */
+/* What is asked about: a connection, or a flow. */
+struct asked {
+	const struct records_hop
+		*last; /* the last hop; NULL: an onward socket that was not redirected */
+	const struct history *history; /* those before it, or NULL */
+	__u64 *issued;
+	__u32 hop_count;
+	int accepted; /* the caller is at the end of it: it is told all */
+};
+
+/* What is copied into the blob, and into its MAC, in a loop of the kernel's: to the verifier a
+ * step. */
 struct records_copy {
 	void *out, *end;
 	const __u64 *from;
@@ -20,7 +31,7 @@ static long records_copy_word(__u32 i, struct records_copy *copy)
 {
 	__u64 *at, word;
 
-	if (i >= (RECORDS_PARTS_MAX - RECORDS_HOP_SIZE) / 8)
+	if (i >= HISTORY_PARTS_MAX / 8)
 		return 1;
 	at = copy->out + i * 8;
 	if ((void *)(at + 1) > copy->end) {
@@ -38,115 +49,121 @@ static long records_copy_word(__u32 i, struct records_copy *copy)
  * same for every query, but that the time of issue is renewed when half of the expiry has gone,
  * so that a service may open its onward socket late in the life of a connection.
  */
-static __always_inline int records_get(struct bpf_sockopt *ctx, const struct records_hop *hop,
-				       __u32 hop_count, __u64 *issued, const __u64 *earlier,
-				       __u32 parts)
+static __always_inline int records_get(struct bpf_sockopt *ctx, const struct asked *asked)
 {
-	void *out = ctx->optval, *end = ctx->optval_end, *at;
-	__u32 length, i;
+	const struct records_hop *hop = asked->last;
+	__u32 length, i, parts = asked->history ? asked->history->length : 0;
+	void *out = ctx->optval, *end = ctx->optval_end;
 	struct records_header header = {};
 	struct records_copy copy = {};
-	struct record_mac mac;
-	struct record_key secret;
 	struct key *key = key_find(0);
+	struct record_key secret;
 	__u64 sum[2], word, now;
 
-	if (parts > RECORDS_PARTS_MAX - RECORDS_HOP_SIZE)
-		return sockopt_fail(EBADMSG);
+	if (parts > HISTORY_PARTS_MAX)
+		return option_fail(EBADMSG);
 	length = RECORDS_HEADER_SIZE + parts + RECORDS_HOP_SIZE + RECORDS_MAC_SIZE;
 	if (out == end)
-		return sockopt_answer(ctx, length);
+		return option_answer(ctx, length);
 	if (!key)
-		return sockopt_fail(EOPNOTSUPP);
-	at = out + (length & (2 * WAYBILL_RECORDS_MAX - 1));
-	if (at > end)
-		return sockopt_fail(ERANGE);
+		return option_fail(EOPNOTSUPP);
+	if (out + (length & (2 * WAYBILL_RECORDS_MAX - 1)) > end)
+		return option_fail(ERANGE);
 	now = bpf_ktime_get_boot_ns();
-	if (now - *issued > records_expire() / 2)
-		*issued = now;
+	if (now - *asked->issued > records_expire() / 2)
+		*asked->issued = now;
 	header.magic = RECORDS_MAGIC;
 	header.version = RECORDS_VERSION;
-	header.hop_count = hop_count;
+	header.hop_count = asked->hop_count;
 	header.length = length;
 	header.key = key->id;
 	header.service = hop->service;
-	header.issued = *issued;
+	header.issued = *asked->issued;
 	header.flow = hop->flow;
 	secret = key->key;
-	record_mac_begin(&mac, &secret);
+	record_mac_begin(&copy.mac, &secret);
 	if (out + RECORDS_HEADER_SIZE > end)
-		return sockopt_fail(ERANGE);
+		return option_fail(ERANGE);
 	LOOP
 	for (i = 0; i < RECORDS_HEADER_SIZE / 8; i++) {
 		word = ((__u64 *)&header)[i];
 		((__u64 *)out)[i] = word;
-		record_mac_word(&mac, word);
+		record_mac_word(&copy.mac, word);
 	}
 	out += RECORDS_HEADER_SIZE;
-	if (earlier) {
+	if (asked->history) {
 		copy.out = out;
 		copy.end = end;
-		copy.from = earlier;
-		copy.mac = mac;
+		copy.from = asked->history->parts;
 		bpf_loop(parts / 8, records_copy_word, &copy, 0);
 		if (copy.short_of)
-			return sockopt_fail(ERANGE);
-		mac = copy.mac;
+			return option_fail(ERANGE);
 	}
 	out += parts & (WAYBILL_RECORDS_MAX - 1);
 	if (out + RECORDS_HOP_SIZE + RECORDS_MAC_SIZE > end)
-		return sockopt_fail(ERANGE);
+		return option_fail(ERANGE);
 	LOOP
 	for (i = 0; i < RECORDS_HOP_SIZE / 8; i++) {
 		word = ((const __u64 *)hop)[i];
 		((__u64 *)out)[i] = word;
-		record_mac_word(&mac, word);
+		record_mac_word(&copy.mac, word);
 	}
-	record_mac_end(&mac, sum);
+	record_mac_end(&copy.mac, sum);
 	((__u64 *)(out + RECORDS_HOP_SIZE))[0] = sum[0];
 	((__u64 *)(out + RECORDS_HOP_SIZE))[1] = sum[1];
-	return sockopt_answer(ctx, length);
+	return option_answer(ctx, length);
 }
 
-/*
- * Which of the hops is the caller's? Sets *state, and returns the context of that hop. A caller
- * that is no service was given an accepted socket by the one that accepted it, and is taken for
- * it; on an onward socket, whose last hop may be another service's, it is told nothing.
+/* Which of the hops is the caller's: the state of its service, and the number of its hop's context.
  */
-static __always_inline __u32 context_of_caller(const struct records_hop *last,
-					       const struct history *history, int is_accepted,
-					       __u32 *state)
+struct caller {
+	__u32 state, context;
+};
+
+/*
+ * A caller that is no service was given an accepted socket by the one that accepted it, and is
+ * taken for it; on an onward socket, whose last hop may be another service's, it is told nothing.
+ */
+GLOBAL int caller_find(const struct records_hop *last, const struct history *history,
+		       __u32 accepted, struct caller *caller)
 {
 	const void *image = policy_in_force();
 	const struct policy_header *header = image ? policy_line(image, 0) : 0;
-	const struct policy_cell *cell;
-	__u64 services = header ? services_of_current(image, header, 0) : 0;
-	__u32 i, context = 0;
+	const struct records_hop *hop;
+	__u64 services = services_of_current(0);
+	__u32 i;
 
-	*state = is_accepted ? WAYBILL_REDIRECTED_BY_SELF : WAYBILL_REDIRECTED_BY_OTHER;
-	if (!services)
-		return is_accepted ? last->context : 0;
-	*state = WAYBILL_REDIRECTED_BY_SELF;
-	if (last) {
-		cell = policy_hash_find(image, &header->ids, last->service);
-		if (cell && services >> (cell->value & 63) & 1)
-			return last->context;
+	if (!caller)
+		return 0;
+	caller->context = accepted && last ? last->context : 0;
+	caller->state = accepted ? WAYBILL_REDIRECTED_BY_SELF : WAYBILL_REDIRECTED_BY_OTHER;
+	if (!services || !header)
+		return 0;
+	caller->context = 0;
+	caller->state = WAYBILL_REDIRECTED_BY_SELF;
+	if (last && services & services_of_hop(image, header, last->service, 0)) {
+		caller->context = last->context;
+		return 0;
 	}
-	*state = WAYBILL_REDIRECTED_BY_OTHER;
+	caller->state = WAYBILL_REDIRECTED_BY_OTHER;
+	if (!history)
+		return 0;
 	LOOP
-	for (i = 0; history && i < WAYBILL_HOPS_MAX && i < history->summary.hop_count; i++) {
-		cell = policy_hash_find(image, &header->ids, history->summary.services[i]);
-		if (cell && services >> (cell->value & 63) & 1) {
-			*state = !last && i + 1 == history->summary.hop_count ?
-					 WAYBILL_REDIRECTED_BY_SELF :
-					 WAYBILL_PREVIOUSLY_REDIRECTED_BY_SELF;
-			context = history->summary.contexts[i];
+	for (i = 0; i < WAYBILL_HOPS_MAX; i++) {
+		hop = history_hop(history, i);
+		if (!hop)
+			break;
+		if (services & services_of_hop(image, header, hop->service, 0)) {
+			caller->state = !last && i + 1 == history->hop_count ?
+						WAYBILL_REDIRECTED_BY_SELF :
+						WAYBILL_PREVIOUSLY_REDIRECTED_BY_SELF;
+			caller->context = hop->context;
 		}
 	}
-	return context;
+	return 0;
 }
 
-static __always_inline int context_bytes_get(struct bpf_sockopt *ctx, __u32 number)
+static __always_inline int context_get(struct bpf_sockopt *ctx, __u32 number)
 {
 	void *out = ctx->optval, *end = ctx->optval_end, *at;
 	struct context *context;
@@ -155,16 +172,16 @@ static __always_inline int context_bytes_get(struct bpf_sockopt *ctx, __u32 numb
 	context = number ? bpf_map_lookup_elem(&contexts, &number) : 0;
 	size = context ? context->size : 0;
 	if (!context || !size || size > WAYBILL_CONTEXT_MAX)
-		return sockopt_fail(ENODATA);
+		return option_fail(ENODATA);
 	if (out == end)
-		return sockopt_answer(ctx, size);
+		return option_answer(ctx, size);
 	if (out + size > end)
-		return sockopt_fail(ERANGE);
+		return option_fail(ERANGE);
 	LOOP
 	for (i = 0; i < WAYBILL_CONTEXT_MAX / 8 && i < size / 8; i++) {
 		at = out + i * 8;
 		if (at + 8 > end)
-			return sockopt_fail(ERANGE);
+			return option_fail(ERANGE);
 		*(__u64 *)at = ((__u64 *)context->bytes)[i];
 	}
 	LOOP
@@ -173,62 +190,48 @@ static __always_inline int context_bytes_get(struct bpf_sockopt *ctx, __u32 numb
 
 		at = out + offset;
 		if (at + 1 > end)
-			return sockopt_fail(ERANGE);
+			return option_fail(ERANGE);
 		*(__u8 *)at = context->bytes[offset];
 	}
-	return sockopt_answer(ctx, size);
+	return option_answer(ctx, size);
 }
 
-static __always_inline int context_get(struct bpf_sockopt *ctx, const struct records_hop *last,
-				       const struct history *history, int is_accepted)
+static __always_inline int info_get(struct bpf_sockopt *ctx, const struct asked *asked,
+				    const struct caller *caller)
 {
-	__u32 state, number = context_of_caller(last, history, is_accepted, &state);
-
-	if (state == WAYBILL_REDIRECTED_BY_OTHER)
-		return sockopt_fail(EACCES);
-	return context_bytes_get(ctx, number);
-}
-
-/* last: the hop of an accepted socket, or of an onward socket that was redirected; or NULL. */
-static __always_inline int info_get(struct bpf_sockopt *ctx, const struct records_hop *last,
-				    const struct history *history, int is_accepted, __u32 hop_count)
-{
+	const struct history *history = asked->history;
+	const struct records_hop *hop = asked->last, *first = 0;
+	__u32 number = caller->context, parts = history ? history->length : 0;
 	struct waybill_info *info = ctx->optval;
-	const struct records_hop *hop = last;
 	struct context *context;
-	__u32 state, number, parts = history ? history->length : 0;
 
 	if (ctx->optval == ctx->optval_end)
-		return sockopt_answer(ctx, sizeof(*info));
+		return option_answer(ctx, sizeof(*info));
 	if ((void *)(info + 1) > ctx->optval_end)
-		return sockopt_fail(ERANGE);
+		return option_fail(ERANGE);
 	__builtin_memset(info, 0, sizeof(*info));
-	number = context_of_caller(last, history, is_accepted, &state);
-	if (!hop && history) {
-		/* Records that were set, and no hop since: the last of them speaks. */
-		__u32 offset = history->summary.last_hop;
-
-		if (offset > sizeof(history->parts) - RECORDS_HOP_SIZE)
-			return sockopt_fail(EBADMSG);
-		hop = (void *)history->parts + offset;
-	}
-	if (!hop)
-		return sockopt_fail(ENOENT);
+	/* Records that were set, and no hop since: the last of them speaks. */
+	if (!hop && history)
+		hop = history_hop(history, history->hop_count - 1);
+	if (history)
+		first = history_hop(history, 0);
+	if (!hop || (history && !first))
+		return option_fail(ENOENT);
 	context = number ? bpf_map_lookup_elem(&contexts, &number) : 0;
 	info->size = sizeof(*info);
-	info->state = state;
-	info->hop_count = hop_count;
+	info->state = caller->state;
+	info->hop_count = asked->hop_count;
 	info->service = hop->service;
 	info->filter = hop->filter;
-	info->records_size =
-		RECORDS_HEADER_SIZE + parts + RECORDS_MAC_SIZE + (last ? RECORDS_HOP_SIZE : 0);
+	info->records_size = RECORDS_HEADER_SIZE + parts + RECORDS_MAC_SIZE +
+			     (asked->last ? RECORDS_HOP_SIZE : 0);
 	info->context_size = context ? context->size : 0;
 	info->flow = hop->flow;
 	info->time = hop->time;
 	info->original_destination = hop->destination;
 	info->client = hop->client;
-	info->originator = history ? history->originator : hop->client;
-	return sockopt_answer(ctx, sizeof(*info));
+	info->originator = first ? first->client : hop->client;
+	return option_answer(ctx, sizeof(*info));
 }
 
 /* The original destination as a struct sockaddr_in or sockaddr_in6. */
@@ -251,183 +254,193 @@ static __always_inline int destination_get(struct bpf_sockopt *ctx,
 	} *v6 = ctx->optval;
 
 	/* netfilter's option has no size query. */
+	if (ctx->optval == ctx->optval_end && too_small != EINVAL)
+		return option_answer(ctx, as_v6 ? sizeof(*v6) : sizeof(*v4));
 	if (as_v6) {
-		if (ctx->optval == ctx->optval_end && too_small != EINVAL)
-			return sockopt_answer(ctx, sizeof(*v6));
 		if ((void *)(v6 + 1) > ctx->optval_end)
-			return sockopt_fail(too_small);
-		v6->family = AF_INET6;
+			return option_fail(too_small);
+		v6->family = ADDRESS_INET6;
 		v6->port = destination->port;
 		v6->flow = 0;
 		__builtin_memcpy(v6->address, destination->address, 16);
 		v6->scope_id = destination->scope_id;
-		return sockopt_answer(ctx, sizeof(*v6));
+		return option_answer(ctx, sizeof(*v6));
 	}
-	if (ctx->optval == ctx->optval_end && too_small != EINVAL)
-		return sockopt_answer(ctx, sizeof(*v4));
 	if ((void *)(v4 + 1) > ctx->optval_end)
-		return sockopt_fail(too_small);
-	v4->family = AF_INET;
+		return option_fail(too_small);
+	v4->family = ADDRESS_INET;
 	v4->port = destination->port;
 	v4->ip4 = *(const __u32 *)(destination->address + 12);
 	__builtin_memset(v4->zero, 0, sizeof(v4->zero));
-	return sockopt_answer(ctx, sizeof(*v4));
+	return option_answer(ctx, sizeof(*v4));
 }
 
-/* What is known of a flow of datagrams. */
-static __always_inline int flow_info_get(struct bpf_sockopt *ctx, const struct datagram_flow *flow,
-					 const struct flow_history *history)
+static __always_inline int number_get(struct bpf_sockopt *ctx, __u32 number)
 {
-	struct waybill_info *info = ctx->optval;
-	__u32 parts = history ? history->length : 0, first = history ? history->first_hop : 0;
+	__u32 *out = ctx->optval;
 
 	if (ctx->optval == ctx->optval_end)
-		return sockopt_answer(ctx, sizeof(*info));
-	if ((void *)(info + 1) > ctx->optval_end)
-		return sockopt_fail(ERANGE);
-	__builtin_memset(info, 0, sizeof(*info));
-	info->size = sizeof(*info);
-	info->state = WAYBILL_REDIRECTED_BY_SELF;
-	info->hop_count = flow->hop_count;
-	info->service = flow->hop.service;
-	info->filter = flow->hop.filter;
-	info->records_size = RECORDS_HEADER_SIZE + parts + RECORDS_HOP_SIZE + RECORDS_MAC_SIZE;
-	info->context_size = flow->context_size;
-	info->flow = flow->hop.flow;
-	info->time = flow->hop.time;
-	info->original_destination = flow->hop.destination;
-	info->client = flow->hop.client;
-	info->originator = flow->hop.client;
-	if (history && first <= sizeof(history->parts) - RECORDS_HOP_SIZE)
-		info->originator =
-			((const struct records_hop *)((const void *)history->parts + first))
-				->client;
-	return sockopt_answer(ctx, sizeof(*info));
+		return option_answer(ctx, sizeof(*out));
+	if ((void *)(out + 1) > ctx->optval_end)
+		return option_fail(ERANGE);
+	*out = number;
+	return option_answer(ctx, sizeof(*out));
 }
 
 /*
- * A flow's number is in the option's. It is told to the socket alone that it goes to. What is too
- * long is left to option_get(), which sees the same call.
+ * Whether this socket has been told of the flow; from now on it has, if it takes it. A service that
+ * was started anew has another socket, and is told again.
  */
-static __always_inline int flow_option_get(struct bpf_sockopt *ctx)
+static __always_inline int flow_take(struct bpf_sockopt *ctx, struct bpf_sock *sk,
+				     struct datagram_flow *flow, int take)
 {
-	__u32 option = (__u32)ctx->optname >> WAYBILL_FLOW_BITS;
-	__u32 number = ctx->optname & WAYBILL_FLOW_MASK;
-	struct flow_history *history;
-	struct datagram_flow *flow;
-	struct bpf_sock *sk;
+	struct datagrams *own;
+	__u64 before;
 
-	if (ctx->level != SOL_WAYBILL)
-		return ALLOW;
-	sk = ctx->sk;
-	if (!sk || sk->protocol != IPPROTO_UDP)
-		return ALLOW;
-	if (ctx->optname == WAYBILL_FLOW_PEER)
-		return flow_answer_get(ctx);
-	if (!option || option > WAYBILL_FLOW_TAKE)
-		return ALLOW;
-	flow = flow_of_service(ctx, number);
-	if (!flow)
-		return sockopt_unknown(ctx, ENOENT);
-	switch (option) {
-	case WAYBILL_ORIGINAL_DESTINATION:
-		return destination_get(ctx, &flow->hop.destination,
-				       flow->hop.destination.family == AF_INET6, ERANGE);
-	case WAYBILL_FLOW_NEW:
-		return flow_take(ctx, flow, 0);
-	case WAYBILL_FLOW_TAKE:
-		return flow_take(ctx, flow, 1);
-	case WAYBILL_REDIRECT_CONTEXT:
-		return context_bytes_get(ctx, flow->hop.context);
-	}
-	history = flow->history ? bpf_map_lookup_elem(&flow_histories, &number) : 0;
-	/* Without all of its records it must not pass for one that has fewer. */
-	if (flow->history && !history)
-		return sockopt_unknown(ctx, ENOENT);
-	if (option == WAYBILL_REDIRECT_INFO)
-		return flow_info_get(ctx, flow, history);
+	/* Nothing is taken without room for the answer. */
+	if (ctx->optval + sizeof(__u32) > ctx->optval_end)
+		return number_get(ctx, 0);
+	own = datagrams_make(bpf_sk_storage_get(&datagrams, sk, 0, BPF_SK_STORAGE_GET_F_CREATE));
+	if (!own)
+		return option_fail(ENOMEM);
+	before = flow->taken;
+	if (before == own->socket)
+		return number_get(ctx, 0);
+	if (take && __sync_val_compare_and_swap(&flow->taken, before, own->socket) != before)
+		return number_get(ctx, 0);
+	return number_get(ctx, 1);
+}
+
+/* The flow that the thread's last WAYBILL_FLOW_PEER made. */
+static __always_inline int flow_answer_get(struct bpf_sockopt *ctx)
+{
+	__u64 thread = bpf_get_current_pid_tgid();
+	__u32 *number = bpf_map_lookup_elem(&flow_answers, &thread);
+
+	return number ? number_get(ctx, *number) : option_unknown(ctx, ENOENT);
+}
+
+/* An option, of a connection or a flow. */
+static __always_inline int asked_get(struct bpf_sockopt *ctx, const struct asked *asked,
+				     __u32 option)
+{
+	struct caller caller = { .state = WAYBILL_REDIRECTED_BY_SELF };
+
 	if (option == WAYBILL_REDIRECT_RECORDS)
-		return records_get(ctx, &flow->hop, flow->hop_count, &flow->issued,
-				   history ? history->parts : 0, history ? history->length : 0);
-	return ALLOW;
+		return records_get(ctx, asked);
+	if (option == WAYBILL_ORIGINAL_DESTINATION)
+		return destination_get(ctx, &asked->last->destination,
+				       asked->last->destination.family == ADDRESS_INET6, ERANGE);
+	caller_find(asked->last, asked->history, asked->accepted, &caller);
+	if (option == WAYBILL_REDIRECT_INFO)
+		return info_get(ctx, asked, &caller);
+	if (caller.state == WAYBILL_REDIRECTED_BY_OTHER)
+		return option_fail(EACCES);
+	return context_get(ctx, caller.context);
+}
+
+/* A flow's number is in the option's. It is told to the socket alone that it goes to. */
+static __always_inline int flow_get_option(struct bpf_sockopt *ctx, struct bpf_sock *sk,
+					   __u32 option, __u32 number)
+{
+	struct datagram_flow *flow = flow_of_service(ctx, number);
+	struct asked asked = { .accepted = 1 };
+
+	if (!flow)
+		return option_unknown(ctx, ENOENT);
+	if (option == WAYBILL_FLOW_NEW || option == WAYBILL_FLOW_TAKE)
+		return flow_take(ctx, sk, flow, option == WAYBILL_FLOW_TAKE);
+	asked.last = &flow->hop;
+	asked.hop_count = flow->hop_count;
+	asked.issued = &flow->issued;
+	if (flow->history) {
+		asked.history = bpf_map_lookup_elem(&flow_histories, &number);
+		/* Without all of its records it must not pass for one that has fewer. */
+		if (!asked.history)
+			return option_unknown(ctx, ENOENT);
+	}
+	return asked_get(ctx, &asked, option);
+}
+
+/* What netfilter would say. */
+static __always_inline int original_get(struct bpf_sockopt *ctx, struct bpf_sock *sk,
+					const struct accepted *accepted)
+{
+	int v6 = ctx->level == IPPROTO_IPV6;
+
+	/* Disconnected; one that the client has reset still knows who that was. */
+	if (!accepted || (sk->state == BPF_TCP_CLOSE && !sk->dst_port))
+		return ALLOW;
+	/* As the kernel does: each level for its family; a v6 socket may also ask for v4. */
+	if (v6 ? sk->family != ADDRESS_INET6 : accepted->hop.destination.family != ADDRESS_INET)
+		return ALLOW;
+	return destination_get(ctx, &accepted->hop.destination, v6, EINVAL);
+}
+
+static __always_inline int socket_get(struct bpf_sockopt *ctx, struct bpf_sock *sk,
+				      struct accepted *accepted, __u32 option)
+{
+	struct history *history = bpf_sk_storage_get(&histories, sk, 0, 0);
+	struct asked asked = { .accepted = accepted != 0 };
+	struct connecting *state;
+
+	if (accepted && sk->state == BPF_TCP_CLOSE && !sk->dst_port)
+		return option_unknown(ctx, ENOTCONN);
+	if (history &&
+	    (!history->length || (!accepted && history->used && sk->state == BPF_TCP_CLOSE)))
+		history = 0;
+	asked.history = history;
+	if (accepted) {
+		if (accepted->history && !history)
+			return option_fail(ENOENT);
+		asked.last = &accepted->hop;
+		asked.hop_count = accepted->hop_count;
+		asked.issued = &accepted->issued;
+		return asked_get(ctx, &asked, option);
+	}
+	/* An onward socket tells its service how it stands, and nothing more. */
+	if (!history || option == WAYBILL_REDIRECT_RECORDS ||
+	    option == WAYBILL_ORIGINAL_DESTINATION)
+		return option_unknown(ctx, sk->state == BPF_TCP_LISTEN ||
+							   sk->state == BPF_TCP_CLOSE ||
+							   sk->state == BPF_TCP_SYN_SENT ?
+						   ENOTCONN :
+						   ENOENT);
+	asked.hop_count = history->hop_count;
+	state = bpf_sk_storage_get(&connects, sk, 0, 0);
+	if (state && state->target.family) {
+		asked.last = &state->hop;
+		asked.hop_count = state->hop_count;
+	}
+	return asked_get(ctx, &asked, option);
 }
 
 static __always_inline int option_get(struct bpf_sockopt *ctx)
 {
-	int original =
-		(ctx->level == SOL_IP || ctx->level == SOL_IPV6) && ctx->optname == SO_ORIGINAL_DST;
-	const struct records_hop *last = 0;
-	struct accepted *accepted;
-	struct connecting *state;
-	struct history *history;
+	int original = (ctx->level == IPPROTO_IP || ctx->level == IPPROTO_IPV6) &&
+		       ctx->optname == SO_ORIGINAL_DST;
+	__u32 option = (__u32)ctx->optname >> WAYBILL_FLOW_BITS, number;
 	struct bpf_sock *sk;
-	__u32 hop_count;
-	int v6;
 
-	if (ctx->level != SOL_WAYBILL && !original) {
-		/* Kernels before 6.5 fail with EFAULT if a longer option is left as it is. */
-		if (ctx->optlen > 4096)
-			ctx->optlen = 0;
-		return ALLOW;
-	}
+	if (ctx->level != SOL_WAYBILL && !original)
+		return option_leave(ctx);
 	sk = ctx->sk;
-	if (!sk || (original && sk->protocol == IPPROTO_UDP) ||
-	    (sk->protocol != IPPROTO_TCP && sk->protocol != IPPROTO_MPTCP &&
-	     sk->protocol != IPPROTO_UDP))
+	if (!sk || !is_supported(sk->protocol))
 		return ALLOW;
-	accepted = bpf_sk_storage_get(&accepts, sk, 0, 0);
-	/* Disconnected; one that the client has reset still knows who that was. */
-	if (accepted && sk->state == BPF_TCP_CLOSE && !sk->dst_port) {
+	if (sk->protocol == IPPROTO_UDP) {
 		if (original)
 			return ALLOW;
-		return sockopt_unknown(ctx, ENOTCONN);
+		if (ctx->optname == WAYBILL_FLOW_PEER)
+			return flow_answer_get(ctx);
+		number = ctx->optname & WAYBILL_FLOW_MASK;
+		if (option && option <= WAYBILL_FLOW_TAKE)
+			return flow_get_option(ctx, sk, option, number);
 	}
-	if (original) {
-		if (!accepted)
-			return ALLOW;
-		/* As the kernel does: each level for its family; a v6 socket may also ask for v4. */
-		v6 = ctx->level == SOL_IPV6;
-		if (v6 ? sk->family != AF_INET6 : accepted->hop.destination.family != AF_INET)
-			return ALLOW;
-		return destination_get(ctx, &accepted->hop.destination, v6, EINVAL);
-	}
+	if (original)
+		return original_get(ctx, sk, bpf_sk_storage_get(&accepts, sk, 0, 0));
 	if (ctx->optname < WAYBILL_REDIRECT_RECORDS || ctx->optname > WAYBILL_ORIGINAL_DESTINATION)
 		return ALLOW;
-	history = bpf_sk_storage_get(&histories, sk, 0, 0);
-	if (history &&
-	    (!history->length || (!accepted && history->used && sk->state == BPF_TCP_CLOSE)))
-		history = 0;
-	if (accepted) {
-		if (accepted->history && !history)
-			return sockopt_fail(ENOENT);
-		last = &accepted->hop;
-		hop_count = accepted->hop_count;
-		if (ctx->optname == WAYBILL_REDIRECT_RECORDS)
-			return records_get(ctx, last, hop_count, &accepted->issued,
-					   history ? history->parts : 0,
-					   history ? history->length : 0);
-		if (ctx->optname == WAYBILL_ORIGINAL_DESTINATION)
-			return destination_get(ctx, &last->destination,
-					       last->destination.family == AF_INET6, ERANGE);
-	} else {
-		/* An onward socket tells its service how it stands, and nothing more. */
-		if (!history || ctx->optname == WAYBILL_REDIRECT_RECORDS ||
-		    ctx->optname == WAYBILL_ORIGINAL_DESTINATION)
-			return sockopt_unknown(ctx, sk->state == BPF_TCP_LISTEN ||
-								    sk->state == BPF_TCP_CLOSE ||
-								    sk->state == BPF_TCP_SYN_SENT ?
-							    ENOTCONN :
-							    ENOENT);
-		hop_count = history->summary.hop_count;
-		state = bpf_sk_storage_get(&connects, sk, 0, 0);
-		if (state && state->target.family) {
-			last = &state->hop;
-			hop_count = state->hop_count;
-		}
-	}
-	if (ctx->optname == WAYBILL_REDIRECT_CONTEXT)
-		return context_get(ctx, last, history, accepted != 0);
-	return info_get(ctx, last, history, accepted != 0, hop_count);
+	return socket_get(ctx, sk, bpf_sk_storage_get(&accepts, sk, 0, 0), ctx->optname);
 }
 
 #endif

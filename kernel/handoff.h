@@ -7,11 +7,12 @@
 #ifndef WAYBILL_KERNEL_HANDOFF_H
 #define WAYBILL_KERNEL_HANDOFF_H
 
-#include "maps.h"
+#include "history.h"
 
 /*
- * The two addresses of a socket, client first. While an AF_INET6 socket connects to a v4-mapped
- * address, only the kernel's IPv4 fields are set on it, so those are used for mapped addresses.
+ * The two addresses of a socket, client first. While an ADDRESS_INET6 socket connects to a
+ * v4-mapped address, only the kernel's IPv4 fields are set on it, so those are used for mapped
+ * addresses.
  */
 static __always_inline void handoff_key_fill(struct bpf_sock_ops *event, struct handoff_key *key,
 					     int client)
@@ -24,7 +25,7 @@ static __always_inline void handoff_key_fill(struct bpf_sock_ops *event, struct 
 	__u32 far[4] = { ctx->remote_ip6[0], ctx->remote_ip6[1], ctx->remote_ip6[2],
 			 ctx->remote_ip6[3] };
 
-	if (ctx->family == AF_INET || address_is_mapped(far)) {
+	if (ctx->family == ADDRESS_INET || address_is_mapped(far)) {
 		address_map(local, ctx->local_ip4);
 		address_map(remote, ctx->remote_ip4);
 	} else {
@@ -54,7 +55,7 @@ static __always_inline int handoff_delete(const struct handoff_key *key, __u32 u
 		return 0;
 	if (history)
 		bpf_map_delete_elem(&handoff_histories, key);
-	share = share_of(uid);
+	share = share_of(&shares, uid);
 	if (share)
 		__sync_fetch_and_add(share, -1);
 	port = port_of(key->server_port);
@@ -66,7 +67,7 @@ static __always_inline int handoff_delete(const struct handoff_key *key, __u32 u
 /* The SYN is about to leave. */
 static __always_inline void handoff_publish(struct bpf_sock_ops *ctx, struct bpf_sock *sk)
 {
-	struct connecting *state = socket_storage(&connects, sk, 0, 0);
+	struct connecting *state = storage_get(&connects, sk, 0, 0);
 	struct accepted record = {}, *stale;
 	struct handoff_key key;
 	struct history *history;
@@ -84,13 +85,14 @@ static __always_inline void handoff_publish(struct bpf_sock_ops *ctx, struct bpf
 	record.hop_count = state->hop_count;
 	record.context_size = state->context_size;
 	/* A first hop has none: most need not be asked. */
-	history = state->hop_count > 1 ? socket_storage(&histories, sk, 0, 0) : 0;
+	history = state->hop_count > 1 ? storage_get(&histories, sk, 0, 0) : 0;
 	if (history && history->length && !history->used)
 		record.history = 1;
-	/* Counted before it is published: connect() may have been asked long before the SYN leaves. */
+	/* Counted before it is published: connect() may have been asked long before the SYN leaves.
+	 */
 	if (record.history)
 		limit = HANDOFF_HISTORY_SHARE;
-	share = share_of(record.hop.client.uid);
+	share = share_of(&shares, record.hop.client.uid);
 	port = port_of(key.server_port);
 	if (!share || !port)
 		return;
@@ -100,7 +102,8 @@ static __always_inline void handoff_publish(struct bpf_sock_ops *ctx, struct bpf
 	if (record.history && bpf_map_update_elem(&handoff_histories, &key, history, BPF_ANY))
 		goto lost;
 	if (bpf_map_update_elem(&handoffs, &key, &record, BPF_NOEXIST)) {
-		/* An entry of an earlier connection with these addresses, which never closed for us. */
+		/* An entry of an earlier connection with these addresses, which never closed for
+		 * us. */
 		stale = bpf_map_lookup_elem(&handoffs, &key);
 		if (stale)
 			handoff_delete(&key, stale->hop.client.uid,
@@ -137,23 +140,22 @@ static __always_inline void handoff_take(struct bpf_sock_ops *ctx, struct bpf_so
 	if (copy.history) {
 		history = bpf_map_lookup_elem(&handoff_histories, &key);
 		if (history)
-			history = socket_storage(&histories, sk, history,
-						 BPF_SK_STORAGE_GET_F_CREATE);
+			history = storage_get(&histories, sk, history, BPF_SK_STORAGE_GET_F_CREATE);
 	}
 	if (handoff_delete(&key, copy.hop.client.uid, copy.history) && (history || !copy.history) &&
-	    socket_storage(&accepts, sk, &copy, BPF_SK_STORAGE_GET_F_CREATE)) {
+	    storage_get(&accepts, sk, &copy, BPF_SK_STORAGE_GET_F_CREATE)) {
 		count(COUNT_HANDED_OVER);
 		return;
 	}
 	count(COUNT_HANDOFF_LOST);
 	if (history)
-		socket_storage_delete(&histories, sk);
+		storage_delete(&histories, sk);
 }
 
 /* The client's socket is closed: nothing can complete the handshake any more. */
 static __always_inline void handoff_withdraw(struct bpf_sock_ops *ctx, struct bpf_sock *sk)
 {
-	struct connecting *state = socket_storage(&connects, sk, 0, 0);
+	struct connecting *state = storage_get(&connects, sk, 0, 0);
 	struct accepted *record;
 	struct handoff_key key;
 
@@ -168,7 +170,7 @@ static __always_inline void handoff_withdraw(struct bpf_sock_ops *ctx, struct bp
 /* Records are for one connection: a socket that is disconnected and used again has none. */
 static __always_inline void records_use(struct bpf_sock *sk)
 {
-	struct history *history = socket_storage(&histories, sk, 0, 0);
+	struct history *history = storage_get(&histories, sk, 0, 0);
 
 	if (history)
 		history->used = 1;
@@ -178,7 +180,7 @@ static __always_inline void records_use(struct bpf_sock *sk)
 static __always_inline int is_loopback(struct bpf_sock_ops *ctx)
 {
 	return (ctx->local_ip4 & bpf_htonl(0xff000000)) == bpf_htonl(0x7f000000) ||
-	       (ctx->family == AF_INET6 && !ctx->local_ip6[0] && !ctx->local_ip6[1] &&
+	       (ctx->family == ADDRESS_INET6 && !ctx->local_ip6[0] && !ctx->local_ip6[1] &&
 		!ctx->local_ip6[2] && ctx->local_ip6[3] == bpf_htonl(1));
 }
 

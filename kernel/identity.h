@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * Who somebody is to the policy: which filters his cgroup admits and which services he may be.
- * Asked of the current process, of an originator named by records, and of a listener, whose
- * socket remembers the user and the cgroup that made it, so no bookkeeping can go stale.
+ * Who somebody is to the policy: the nearest cgroup that it names, and which services he may be.
+ * Asked of the current process, and of a listener, whose socket remembers the user and the cgroup
+ * that made it, so no bookkeeping can go stale.
  */
 #ifndef WAYBILL_KERNEL_IDENTITY_H
 #define WAYBILL_KERNEL_IDENTITY_H
@@ -11,136 +11,94 @@
 
 #define CGROUP_LEVELS 32
 
-/* What the policy says of a cgroup, by the nearest one that it names. */
-struct place {
-	__u64 scope; /* id of that one, 0 for none */
-	__u32 filters_line, services_line;
-};
-
-static __always_inline void place_none(const struct policy_header *header, struct place *place)
-{
-	place->scope = 0;
-	place->filters_line = header->cgroup_none;
-	place->services_line = header->cgroup_none_services;
-}
-
-static __always_inline int place_try(const void *image, const struct policy_header *header,
-				     __u64 cgroup, struct place *place)
-{
-	const struct policy_cell *cell;
-
-	if (!cgroup)
-		return 0;
-	cell = policy_hash_find(image, &header->cgroups, cgroup);
-	if (!cell)
-		return 0;
-	place->scope = cgroup;
-	place->filters_line = cell->value;
-	place->services_line = cell->value2;
-	return 1;
-}
-
 /*
- * A walk from the root of cgroup2 down: the last place that the policy names counts. The header is
- * looked for again and again, since the stack is short.
+ * A walk from the root of cgroup2 down: the last cgroup that the policy names is the scope. The
+ * header is looked for again and again, since the stack is short.
  */
-struct place_walk {
+struct scope_walk {
 	const void *image;
-	struct place place;
+	__u64 scope;
 	struct cgroup *cgroup; /* of a socket; NULL: that of the current process */
-	__u32 level;           /* of that cgroup: how far it is from the root */
 	__u32 levels;          /* bit n: ask for the ancestor n levels below the root; not 0 */
 };
 
-static long place_of_level(__u32 unused, struct place_walk *walk)
+/* One after the other in one place, since the stack is short. */
+static __always_inline __u64 ancestor_id(struct cgroup *cgroup, __u32 level)
+{
+	void *at = 0;
+
+	if (bpf_core_read(&at, sizeof(at), &cgroup->ancestors[level]) ||
+	    bpf_core_read(&at, sizeof(at), &((struct cgroup *)at)->kn) ||
+	    bpf_core_read(&at, sizeof(at), &((struct kernfs_node *)at)->id))
+		return 0;
+	return (__u64)at;
+}
+
+static long scope_of_level(__u32 unused, struct scope_walk *walk)
 {
 	__u32 level = policy_lowest_bit(walk->levels) & (CGROUP_LEVELS - 1);
 	const struct policy_header *header = policy_line(walk->image, 0);
-	struct cgroup *cgroup = walk->cgroup, *ancestor;
+	struct cgroup *cgroup = walk->cgroup;
 	__u64 id = 0;
 
 	walk->levels &= walk->levels - 1;
-	if (!cgroup) {
-		id = bpf_get_current_ancestor_cgroup_id(level);
-	} else if (level == walk->level) {
-		/* A service's listener is mostly in the very cgroup that the policy names. */
-		id = BPF_CORE_READ(cgroup, kn, id);
-	} else if (!bpf_core_read(&ancestor, sizeof(ancestor), &cgroup->ancestors[level])) {
-		id = BPF_CORE_READ(ancestor, kn, id);
-	}
 	if (!header)
 		return 1;
-	place_try(walk->image, header, id, &walk->place);
+	if (!cgroup)
+		id = bpf_get_current_ancestor_cgroup_id(level);
+	else
+		id = ancestor_id(cgroup, level);
+	if (policy_hash_find(walk->image, &header->cgroups, id))
+		walk->scope = id;
 	return !walk->levels;
 }
 
-static __always_inline void place_of_cgroup(const void *image, const struct policy_header *header,
-					    struct cgroup *cgroup, __u32 level,
-					    struct place_walk *walk)
+/* depth: how many levels the cgroup is below the root, itself the last of its ancestors. */
+static __always_inline __u64 scope_find(struct scope_walk *walk, const void *image,
+					const struct policy_header *header, struct cgroup *cgroup,
+					__u32 depth)
 {
 	walk->image = image;
+	walk->scope = 0;
 	walk->cgroup = cgroup;
-	walk->level = level;
 	walk->levels = header->cgroup_levels;
-	place_none(header, &walk->place);
-	/* A socket's cgroup has only so many ancestors to read. */
-	if (cgroup && level < CGROUP_LEVELS - 1)
-		walk->levels &= (2ULL << (level & 31)) - 1;
+	if (cgroup && depth < CGROUP_LEVELS - 1)
+		walk->levels &= (2ULL << (depth & 31)) - 1;
 	if (walk->levels)
-		bpf_loop(CGROUP_LEVELS, place_of_level, walk, 0);
+		bpf_loop(CGROUP_LEVELS, scope_of_level, walk, 0);
+	return walk->scope;
 }
 
-/* Not inlined, for the sake of the stack; nor is the next but one. */
-static __attribute__((noinline)) int
-place_of_current(const void *image, const struct policy_header *header, struct place *place)
+/* That of the current process. */
+GLOBAL __u64 scope_of_current(void)
 {
-	struct place_walk walk;
+	const void *image = policy_in_force();
+	const struct policy_header *header = image ? policy_line(image, 0) : 0;
+	struct scope_walk walk;
 
-	if (!header || !place)
-		return 0;
-	place_of_cgroup(image, header, 0, 0, &walk);
-	*place = walk.place;
-	return 1;
+	return header ? scope_find(&walk, image, header, 0, 0) : 0;
 }
 
-/* An originator named by records: its cgroup may be new, or gone, so its scope counts too. */
-static __always_inline void place_of_originator(const void *image,
-						const struct policy_header *header, __u64 cgroup,
-						__u64 scope, struct place *place)
+/* The slots of the services that the current process may be; makers: or whose listener it may make.
+ */
+GLOBAL __u64 services_of_current(__u32 makers)
 {
-	place_none(header, place);
-	if (!place_try(image, header, cgroup, place))
-		place_try(image, header, scope, place);
+	const void *image = policy_in_force();
+	const struct policy_header *header = image ? policy_line(image, 0) : 0;
+
+	if (!header)
+		return 0;
+	return services_of(image, header, (__u32)bpf_get_current_uid_gid(), scope_of_current(),
+			   makers);
 }
 
-/* The slots of the services that somebody may be; makers: or whose listener he may make. */
-static __attribute__((noinline)) __u64 services_of(const void *image,
-						   const struct policy_header *header, __u32 uid,
-						   const struct place *place, int makers)
+/* Whether the current process may be a service, by its id. */
+static __always_inline int current_is(__u32 service)
 {
-	const __u64 *by_user, *by_cgroup;
+	const void *image = policy_in_force();
+	const struct policy_header *header = image ? policy_line(image, 0) : 0;
 
-	if (!header || !place)
-		return 0;
-
-	by_cgroup = policy_line(image, place->services_line);
-	if (!by_cgroup || !place->services_line)
-		return 0;
-	by_user = policy_line(
-		image, policy_table_find(image, header->service_user, policy_value32(uid), 32));
-	/* Line 0 is the header: a table that finds nothing finds it. */
-	if (!by_user || (const void *)by_user == (const void *)header)
-		return 0;
-	return policy_services(by_user, by_cgroup, makers);
-}
-
-static __always_inline __u64 services_of_current(const void *image,
-						 const struct policy_header *header, int makers)
-{
-	struct place place;
-
-	place_of_current(image, header, &place);
-	return services_of(image, header, (__u32)bpf_get_current_uid_gid(), &place, makers);
+	return header && services_of_hop(image, header, service, 0) & services_of_current(0);
 }
 
 /* Who made a socket. */
@@ -150,42 +108,39 @@ struct owner {
 	__u32 uid;
 };
 
-static __always_inline void owner_of_tcp(struct bpf_sock *socket, struct owner *owner)
+/* udp is a constant of the caller: not every hook may ask for the parent of a subflow. */
+static __always_inline void owner_of(struct bpf_sock *socket, int udp, struct owner *owner)
 {
-	/* A subflow is the kernel's; the program that listens owns its parent. */
-	struct mptcp_sock *parent = bpf_skc_to_mptcp_sock(socket);
-	struct sock *sk =
-		parent ? (struct sock *)parent : (struct sock *)bpf_skc_to_tcp_sock(socket);
+	struct cgroup *cgroup;
+	struct tcp_sock *tcp;
+	struct sock *sk;
 
+	if (udp) {
+		sk = sock_of(socket);
+		cgroup = BPF_CORE_READ(sk, sk_cgrp_data.cgroup);
+		owner->cgroup = cgroup;
+		owner->level = BPF_CORE_READ(cgroup, level);
+		owner->uid = BPF_CORE_READ(sk, sk_uid.val);
+		return;
+	}
+	/* A subflow is the kernel's; the program that listens owns its parent. */
+	sk = sock_parent(socket);
+	tcp = sk ? 0 : bpf_skc_to_tcp_sock(socket);
+	if (tcp)
+		sk = &tcp->inet_conn.icsk_inet.sk;
 	owner->cgroup = sk ? sk->sk_cgrp_data.cgroup : 0;
 	owner->level = owner->cgroup ? owner->cgroup->level : 0;
 	owner->uid = sk ? sk->sk_uid.val : 0;
-}
-
-/* Of a datagram socket the verifier lets us read less directly. For the sake of the stack alone. */
-static __attribute__((noinline)) int owner_of_udp(struct bpf_sock *socket, struct owner *owner)
-{
-	struct cgroup *cgroup;
-	struct sock *sk;
-
-	if (!socket || !owner)
-		return 0;
-	sk = sock_read_only(socket);
-	cgroup = BPF_CORE_READ(sk, sk_cgrp_data.cgroup);
-	owner->cgroup = cgroup;
-	owner->level = BPF_CORE_READ(cgroup, level);
-	owner->uid = BPF_CORE_READ(sk, sk_uid.val);
-	return 1;
 }
 
 /*
  * Whether our hooks run for a socket: one made outside of the instance's cgroup would be handed
  * no records, whoever made it.
  */
-static __attribute__((noinline)) int is_ours(const struct owner *owner)
+static __always_inline int is_ours(const struct owner *owner)
 {
 	struct control *settings = control_get();
-	struct cgroup *cgroup = owner ? owner->cgroup : 0, *ancestor = 0;
+	struct cgroup *cgroup = owner->cgroup, *ancestor = 0;
 	__u32 level;
 
 	if (!settings || !cgroup)
@@ -197,28 +152,6 @@ static __attribute__((noinline)) int is_ours(const struct owner *owner)
 		return 0;
 	bpf_core_read(&ancestor, sizeof(ancestor), &cgroup->ancestors[level & (CGROUP_LEVELS - 1)]);
 	return ancestor && BPF_CORE_READ(ancestor, kn, id) == settings->cgroup;
-}
-
-/* The services whose listener a socket may be, by its maker. */
-static __always_inline __u64 services_of_owner(const void *image,
-					       const struct policy_header *header,
-					       const struct owner *owner)
-{
-	struct place_walk walk;
-
-	if (!is_ours(owner))
-		return 0;
-	place_of_cgroup(image, header, owner->cgroup, owner->level, &walk);
-	return services_of(image, header, owner->uid, &walk.place, 1);
-}
-
-static __always_inline __u64 services_of_udp(const void *image, const struct policy_header *header,
-					     struct bpf_sock *socket)
-{
-	struct owner owner = {};
-
-	owner_of_udp(socket, &owner);
-	return services_of_owner(image, header, &owner);
 }
 
 /* A walk along the sockets that share a port (SO_REUSEPORT). */
@@ -242,79 +175,89 @@ static long group_walk_one(__u32 i, struct group_walk *walk)
 
 /*
  * Whether a listener shares its port with sockets of another cgroup, to which the kernel would give
- * some of its connections. They are of one user: it lets no others share. Not inlined, for the sake of
- * the stack.
+ * some of its connections. They are of one user: it lets no others share.
  */
-static __attribute__((noinline)) int is_shared_with_strangers(struct bpf_sock *listener)
+static __always_inline int is_shared_with_strangers(struct bpf_sock *listener,
+						    struct group_walk *walk)
 {
-	struct sock_reuseport *group;
-	struct group_walk walk = {};
-	struct sock *sk;
+	struct sock *sk = sock_of(listener);
+	struct sock_reuseport *group = BPF_CORE_READ(sk, sk_reuseport_cb);
 
-	if (!listener)
-		return 0;
-	sk = sock_read_only(listener);
-	group = BPF_CORE_READ(sk, sk_reuseport_cb);
 	if (!group)
 		return 0;
-	walk.group = group;
-	walk.cgroup = BPF_CORE_READ(sk, sk_cgrp_data.cgroup);
-	bpf_loop(BPF_CORE_READ(group, num_socks), group_walk_one, &walk, 0);
-	return walk.strangers;
+	walk->group = group;
+	walk->cgroup = BPF_CORE_READ(sk, sk_cgrp_data.cgroup);
+	walk->strangers = 0;
+	bpf_loop(BPF_CORE_READ(group, num_socks), group_walk_one, walk, 0);
+	return walk->strangers;
 }
 
-/* The listener at an address, or NULL; to be released. Not inlined, for the sake of the stack. */
-static __attribute__((noinline)) struct bpf_sock *
-listener_find(struct bpf_sock_addr *ctx, const struct waybill_address *endpoint)
-{
-	struct bpf_sock_tuple tuple = {};
-	__u32 size;
-
-	if (!endpoint)
-		return 0;
-	if (endpoint->family == AF_INET) {
-		tuple.ipv4.daddr = *(const __u32 *)(endpoint->address + 12);
-		tuple.ipv4.dport = endpoint->port;
-		size = sizeof(tuple.ipv4);
-	} else {
-		__builtin_memcpy(tuple.ipv6.daddr, endpoint->address, 16);
-		tuple.ipv6.dport = endpoint->port;
-		size = sizeof(tuple.ipv6);
-	}
-	if (ctx->protocol == IPPROTO_UDP)
-		return bpf_sk_lookup_udp(ctx, &tuple, size, BPF_F_CURRENT_NETNS, 0);
-	return bpf_sk_lookup_tcp(ctx, &tuple, size, BPF_F_CURRENT_NETNS, 0);
-}
+/* What is needed one after the other, since the stack is short. */
+union listener_search {
+	struct bpf_sock_tuple tuple;
+	struct scope_walk scope;
+	struct group_walk group;
+};
 
 /*
- * The services that the listener at an address belongs to; 0 if nobody listens there, or nobody
- * who is a service. ctx is that of a connect or sendmsg hook: its socket's namespace is where we
- * look.
+ * Who listens at an address. ctx is that of a connect or sendmsg hook: its socket's namespace is
+ * where we look.
  */
-static __attribute__((noinline)) __u64 services_of_listener(struct bpf_sock_addr *ctx,
-							    const void *image,
-							    const struct policy_header *header,
-							    const struct waybill_address *endpoint)
+static __always_inline enum listening listener_find(struct bpf_sock_addr *ctx, const void *image,
+						    const struct policy_header *header,
+						    const struct waybill_address *endpoint,
+						    __u64 *scope, __u32 *uid)
 {
+	enum listening found = FOUND_NOBODY;
+	union listener_search search = {};
 	struct bpf_sock *listener;
-	struct owner owner = {};
-	__u64 services = 0;
+	struct owner owner;
+	__u32 size;
 
-	if (!header || !endpoint)
-		return 0;
-	listener = listener_find(ctx, endpoint);
-	if (!listener)
-		return 0;
+	if (endpoint->family == ADDRESS_INET) {
+		search.tuple.ipv4.daddr = *(const __u32 *)(endpoint->address + 12);
+		search.tuple.ipv4.dport = endpoint->port;
+		size = sizeof(search.tuple.ipv4);
+	} else {
+		__builtin_memcpy(search.tuple.ipv6.daddr, endpoint->address, 16);
+		search.tuple.ipv6.dport = endpoint->port;
+		size = sizeof(search.tuple.ipv6);
+	}
 	if (ctx->protocol == IPPROTO_UDP)
-		owner_of_udp(listener, &owner);
+		listener = bpf_sk_lookup_udp(ctx, &search.tuple, size, BPF_F_CURRENT_NETNS, 0);
+	else
+		listener = bpf_sk_lookup_tcp(ctx, &search.tuple, size, BPF_F_CURRENT_NETNS, 0);
+	if (!listener)
+		return FOUND_NOBODY;
+	if (ctx->protocol == IPPROTO_UDP)
+		owner_of(listener, 1, &owner);
 	else if (listener->state == BPF_TCP_LISTEN)
-		owner_of_tcp(listener, &owner);
-	services = services_of_owner(image, header, &owner);
-	/* Where no cgroup is named, who is of its user is the service. */
-	if (services && header->cgroup_levels && is_shared_with_strangers(listener))
-		services = 0;
+		owner_of(listener, 0, &owner);
+	else
+		goto out;
+	found = FOUND_OUTSIDE;
+	if (!is_ours(&owner))
+		goto out;
+	*uid = owner.uid;
+	*scope = scope_find(&search.scope, image, header, owner.cgroup, owner.level);
+	found = is_shared_with_strangers(listener, &search.group) ? FOUND_SHARED : FOUND_LISTENER;
+out:
 	bpf_sk_release(listener);
-	return services;
+	return found;
+}
+
+/* The slots of the services whose listener a datagram socket may be, by its maker. */
+static __always_inline __u64 services_of_socket(struct bpf_sock *socket, const void *image,
+						const struct policy_header *header)
+{
+	struct scope_walk walk;
+	struct owner owner;
+
+	owner_of(socket, 1, &owner);
+	if (!is_ours(&owner))
+		return 0;
+	scope_find(&walk, image, header, owner.cgroup, owner.level);
+	return services_of(image, header, owner.uid, walk.scope, 1);
 }
 
 #endif

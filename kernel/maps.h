@@ -101,7 +101,7 @@ struct {
 /* A hash of a uid -> its handoffs under way. Users who share a counter share what it allows. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, HANDOFF_SHARES);
+	__uint(max_entries, SHARES_MAX);
 	__type(key, __u32);
 	__type(value, __u32);
 } shares SEC(".maps");
@@ -165,13 +165,13 @@ struct {
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__uint(max_entries, FLOWS_MAX);
 	__type(key, __u32);
-	__type(value, struct flow_history);
+	__type(value, struct history);
 } flow_histories SEC(".maps");
 
 /* A hash of a uid -> the flows of which it is the originator's. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, FLOW_SHARES);
+	__uint(max_entries, SHARES_MAX);
 	__type(key, __u32);
 	__type(value, __u32);
 } flow_shares SEC(".maps");
@@ -189,8 +189,8 @@ struct {
 
 /*
  * A network namespace and a service that has bound its port there -> 1. Not that of control.netns,
- * where every service is at home. Written by the post_bind hook. Full: the one that was asked for least
- * is forgotten, and the port is free there until the service binds it again.
+ * where every service is at home. Written by the post_bind hook. Full: the one that was asked for
+ * least is forgotten, and the port is free there until the service binds it again.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
@@ -240,12 +240,11 @@ static __always_inline struct control *control_get(void)
 	return bpf_map_lookup_elem(&control, &zero);
 }
 
-/* Global, so that the verifier looks at it once. */
-__attribute__((noinline)) int count(__u32 counter)
+/* Hooks can be preempted by others on the same CPU: atomic, though it is per CPU. */
+GLOBAL int count(__u32 counter)
 {
 	__u64 *value = bpf_map_lookup_elem(&counters, &counter);
 
-	/* Hooks can be preempted by others on the same CPU: atomic, though it is per CPU. */
 	if (value)
 		__sync_fetch_and_add(value, 1);
 	return 0;
@@ -260,37 +259,16 @@ static __always_inline __u64 flow_id_next(void)
 	return numbers ? __sync_fetch_and_add(&numbers->last, 1) + 1 : 0;
 }
 
-static __always_inline __u32 *flow_share_of(__u32 uid)
+/* The counter of a user in a table of shares. Users are chosen by whoever may make them: seeded. */
+static __always_inline __u32 *share_of(void *shares, __u32 uid)
 {
-	__u32 index = (uid * 0x9e3779b1U) >> 20;
+	struct control *settings = control_get();
+	__u32 index = uid ^ (settings ? settings->seed : 0);
 
-	_Static_assert(FLOW_SHARES == 1 << 12, "the shift above leaves 12 bits");
-	return bpf_map_lookup_elem(&flow_shares, &index);
+	index = (index ^ index >> 16) * 0x7feb352dU;
+	index = (index ^ index >> 15) * 0x846ca68bU;
+	index >>= 32 - SHARES_BITS;
+	return bpf_map_lookup_elem(shares, &index);
 }
-
-static __always_inline __u32 *share_of(__u32 uid)
-{
-	__u32 index = (uid * 0x9e3779b1U) >> 20;
-
-	_Static_assert(HANDOFF_SHARES == 1 << 12, "the shift above leaves 12 bits");
-	return bpf_map_lookup_elem(&shares, &index);
-}
-
-/*
- * The storage of a TCP socket; of its MPTCP parent if it is a subflow, since the parent is the
- * socket that programs see. A macro, because the map must be a constant for the verifier.
- */
-#define socket_storage(map, sk, value, flags)                                                      \
-	({                                                                                         \
-		struct mptcp_sock *parent_ = bpf_skc_to_mptcp_sock(sk);                            \
-		parent_ ? bpf_sk_storage_get(map, parent_, value, flags) :                         \
-			  bpf_sk_storage_get(map, sk, value, flags);                               \
-	})
-
-#define socket_storage_delete(map, sk)                                                             \
-	({                                                                                         \
-		struct mptcp_sock *parent_ = bpf_skc_to_mptcp_sock(sk);                            \
-		parent_ ? bpf_sk_storage_delete(map, parent_) : bpf_sk_storage_delete(map, sk);    \
-	})
 
 #endif

@@ -7,7 +7,7 @@
 
 #include <bpf/bpf_helpers.h>
 
-#include "policy.h"
+#include "../decision/decide.h"
 
 /* An image of a policy. Made, filled and frozen by platform/ before it is stored in policies. */
 struct policy_map {

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * setsockopt: records put on an onward socket. Who the caller is comes first, then the MAC over
- * every byte; only what passes both is looked into.
+ * setsockopt: records put on an onward socket, or on a flow of datagrams that is about to begin;
+ * and the flow of another peer. Who the caller is comes first, then the MAC over every byte; only
+ * what passes both is looked into.
  */
 #ifndef WAYBILL_KERNEL_SETSOCKOPT_H
 #define WAYBILL_KERNEL_SETSOCKOPT_H
 
-#include "sockopt.h"
+#include "option.h"
 
 /*
  * Refuses records, counted. Another instance whose records they are may still take them: it sets
@@ -17,160 +18,321 @@ static __always_inline int records_refuse(int error)
 	count(error == EACCES      ? COUNT_RECORDS_FOREIGN :
 	      error == EKEYEXPIRED ? COUNT_RECORDS_EXPIRED :
 				     COUNT_RECORDS_BAD);
-	return sockopt_fail(error);
+	return option_fail(error);
 }
 
-/* Checks header and MAC of records, offset bytes into the value. Returns 0 or a positive errno. */
+/* What a walk over the bytes of a blob has found. */
+struct records_checked {
+	struct record_mac mac;
+	struct records_reading reading;
+	__u32 bad;
+};
+
+struct records_checking {
+	const void *in, *end;
+	struct records_checked *checked;
+};
+
+static long records_check_word(__u32 i, struct records_checking *checking)
+{
+	struct records_checked *checked = checking->checked;
+	const __u64 *at = checking->in + i * 8;
+	__u64 word;
+
+	if (i >= RECORDS_WORDS_MAX || (const void *)(at + 1) > checking->end) {
+		checked->bad = 1;
+		return 1;
+	}
+	word = *at;
+	record_mac_word(&checked->mac, word);
+	if (i >= RECORDS_HEADER_SIZE / 8 &&
+	    records_read_word(&checked->reading, i * 8 - RECORDS_HEADER_SIZE, word) ==
+		    RECORDS_MALFORMED)
+		checked->bad = 1;
+	return 0;
+}
+
+/* The MAC of so many words of the value, from an offset on, and what the parts in them are. */
+GLOBAL int records_walk(struct bpf_sockopt *ctx, __u32 offset, __u32 words,
+			struct records_checked *checked)
+{
+	struct records_checking checking = { .checked = checked };
+
+	if (!checked || offset > WAYBILL_RECORDS_MAX)
+		return 0;
+	checking.in = ctx->optval + offset;
+	checking.end = ctx->optval_end;
+	bpf_loop(words, records_check_word, &checking, 0);
+	return 0;
+}
+
+/* Checks records, offset bytes into the value. Returns 0 or a positive errno. */
 static __always_inline int records_check(struct bpf_sockopt *ctx, __u32 offset, __u32 length)
 {
-	void *in = ctx->optval + offset, *end = ctx->optval_end, *at;
-	struct records_header *header = in;
+	const void *in = ctx->optval + offset, *end = ctx->optval_end;
+	const struct records_header *header = in;
+	struct records_checked checked = {};
+	__u64 sum[2], now, expire;
+	const __u64 *claimed;
 	struct record_key secret;
-	struct record_mac mac;
-	__u64 sum[2], now, expire, *claimed;
 	struct key *key;
-	__u32 i;
 
-	if ((void *)(header + 1) > end || !records_header_valid(header, length))
+	if ((const void *)(header + 1) > end || !records_header_valid(header, length))
 		return EBADMSG;
 	key = header->key ? key_find(header->key) : 0;
 	if (!key)
 		return EBADMSG;
 	secret = key->key;
-	record_mac_begin(&mac, &secret);
-	LOOP
-	for (i = 0; i < RECORDS_WORDS_MAX && i * 8 < length - RECORDS_MAC_SIZE; i++) {
-		at = in + i * 8;
-		if (at + 8 > end)
-			return EBADMSG;
-		record_mac_word(&mac, *(__u64 *)at);
-	}
-	record_mac_end(&mac, sum);
+	record_mac_begin(&checked.mac, &secret);
+	records_walk(ctx, offset, (length - RECORDS_MAC_SIZE) / 8, &checked);
+	record_mac_end(&checked.mac, sum);
 	claimed = in + ((length - RECORDS_MAC_SIZE) & (WAYBILL_RECORDS_MAX - 1));
-	if ((void *)(claimed + 2) > end || ((claimed[0] ^ sum[0]) | (claimed[1] ^ sum[1])))
+	if ((const void *)(claimed + 2) > end || ((claimed[0] ^ sum[0]) | (claimed[1] ^ sum[1])) ||
+	    checked.bad || !records_reading_ended(&checked.reading, header))
 		return EBADMSG;
 	now = bpf_ktime_get_boot_ns();
 	expire = records_expire();
 	/* A retired key is good for as long as records made with it are. */
 	if (now - header->issued > expire || (key->retired && now - key->retired > expire))
 		return EKEYEXPIRED;
+	return current_is(header->service) ? 0 : EACCES;
+}
+
+/* The parts of checked records, on their way into a history. */
+struct history_reading {
+	const void *in, *end;
+	struct history *history;
+	struct records_reading *reading;
+};
+
+static long history_read_word(__u32 i, struct history_reading *copy)
+{
+	struct records_reading *reading = copy->reading;
+	struct history *history = copy->history;
+	const __u64 *at = copy->in + i * 8;
+	__u32 hops = reading->hop_count;
+	__u64 word;
+
+	if (i >= HISTORY_PARTS_MAX / 8 || (const void *)(at + 1) > copy->end)
+		return 1;
+	word = *at;
+	history->parts[i] = word;
+	/* The second word of a hop has its filter, which is 0 if it was presumed. */
+	if (hops && i * 8 == reading->last_hop + 8 && !(__u32)word)
+		history->presumed |= 1 << ((hops - 1) & (WAYBILL_HOPS_MAX - 1));
+	switch (records_read_word(reading, i * 8, word)) {
+	case RECORDS_MALFORMED:
+		return 1;
+	case RECORDS_HOP:
+		history->hop[hops & (WAYBILL_HOPS_MAX - 1)] = i * 8;
+		break;
+	case RECORDS_WORD:
+		break;
+	}
 	return 0;
 }
 
-struct parts_walk {
-	struct history *history;
-	__u32 bad;
-};
-
-static long parts_walk_word(__u32 i, struct parts_walk *walk)
+/*
+ * Fills in a history with the parts of checked records, offset bytes into the value. Returns 0 if
+ * they are not what they were. reading is all 0.
+ */
+GLOBAL int history_read(struct bpf_sockopt *ctx, __u32 offset, __u32 length,
+			struct history *history, struct records_reading *reading)
 {
-	if (i >= RECORDS_PARTS_MAX / 8)
-		return 1;
-	if (records_read_word(&walk->history->summary, i * 8, walk->history->parts[i]))
+	struct history_reading copy = { .history = history, .reading = reading };
+
+	if (!history || !reading || offset > WAYBILL_RECORDS_MAX)
 		return 0;
-	walk->bad = 1;
+	history->length = 0;
+	history->presumed = 0;
+	history->used = 0;
+	history->made = 0;
+	copy.in = ctx->optval + offset;
+	copy.end = ctx->optval_end;
+	bpf_loop(length / 8, history_read_word, &copy, 0);
+	if (reading->next_part != length)
+		return 0;
+	history->hop_count = reading->hop_count;
+	history->length = length;
 	return 1;
 }
 
-/* Copies the parts of genuine records, and what is to be known of them. Returns 0 or an errno. */
-static __always_inline int records_store(struct bpf_sockopt *ctx, struct history *history,
-					 __u32 parts, __u32 hop_count)
+/* A flow is in the share of its originator, whom its records only tell. Returns 0 or an errno. */
+static __always_inline int flow_hand_over(struct datagram_flow *flow, __u32 uid)
 {
-	void *in = ctx->optval + RECORDS_HEADER_SIZE, *end = ctx->optval_end, *at;
-	struct parts_walk walk = { .history = history };
-	const struct records_hop *first;
-	__u32 i;
+	__u32 *from = share_of(&flow_shares, flow->originator), *to = share_of(&flow_shares, uid);
 
-	__builtin_memset(&history->summary, 0, sizeof(history->summary));
-	history->used = 0;
-	history->presumed = 0;
-	history->length = 0;
-	LOOP
-	for (i = 0; i < RECORDS_PARTS_MAX / 8 && i * 8 < parts; i++) {
-		at = in + i * 8;
-		if (at + 8 > end)
-			return EBADMSG;
-		history->parts[i] = *(__u64 *)at;
+	if (!from || !to)
+		return ENOBUFS;
+	if (from == to)
+		return 0;
+	if (__sync_fetch_and_add(to, 1) >= FLOW_SHARE) {
+		__sync_fetch_and_add(to, -1);
+		flow_make_room();
+		if (__sync_fetch_and_add(to, 1) >= FLOW_SHARE) {
+			__sync_fetch_and_add(to, -1);
+			return ENOBUFS;
+		}
 	}
-	bpf_loop(parts / 8, parts_walk_word, &walk, 0);
-	if (walk.bad || history->summary.next_part != parts || !hop_count ||
-	    history->summary.hop_count != hop_count ||
-	    history->summary.first_hop > sizeof(history->parts) - RECORDS_HOP_SIZE)
-		return EBADMSG;
-	first = (void *)history->parts + history->summary.first_hop;
-	history->originator = first->client;
-	history->originator_scope = first->cgroup_scope;
-	history->length = parts;
+	__sync_fetch_and_add(from, -1);
+	flow->originator = uid;
 	return 0;
 }
 
-/* Whether an option is for nobody here; if it is too long the kernel needs to be told so. */
-static __always_inline int option_leave(struct bpf_sockopt *ctx)
+/* The records of the flow that this socket is about to begin. Returns 0 or an errno. */
+static __always_inline int flow_records_set(struct bpf_sockopt *ctx, struct bpf_sock *sk,
+					    const struct waybill_address *to, __u32 offset,
+					    __u32 length)
 {
-	/* Kernels before 6.5 fail with EFAULT if a longer option is left as it is. */
-	if (ctx->optlen > 4096)
-		ctx->optlen = 0;
-	return ALLOW;
+	struct waybill_address destination = *to;
+	struct records_reading reading = {};
+	const struct records_hop *first;
+	struct datagram_flow *flow;
+	struct history *history;
+	struct datagrams *own;
+	__u32 number;
+	int error = 0;
+
+	if (destination.family != ADDRESS_INET && destination.family != ADDRESS_INET6)
+		return EINVAL;
+	own = datagrams_make(bpf_sk_storage_get(&datagrams, sk, 0, BPF_SK_STORAGE_GET_F_CREATE));
+	if (!own)
+		return ENOMEM;
+	if (flow_find(own->socket, &destination))
+		return EISCONN;
+	number = flow_make(own->socket, &destination, (__u32)bpf_get_current_uid_gid(), 1);
+	flow = number ? flow_get(number) : 0;
+	history = flow ? bpf_map_lookup_elem(&flow_histories, &number) : 0;
+	if (!history)
+		return ENOBUFS;
+	first = history_read(ctx, offset, length, history, &reading) ? history_hop(history, 0) : 0;
+	error = first ? flow_hand_over(flow, first->client.uid) : EBADMSG;
+	if (error) {
+		flow_end(number, own->socket);
+		return error;
+	}
+	flow->state = FLOW_RECORDS;
+	flow->used = bpf_ktime_get_boot_ns();
+	if (flow_publish(own->socket, &destination, number) != number)
+		return EISCONN;
+	flow_keep(own, number);
+	return 0;
 }
 
-static __always_inline int option_taken(struct bpf_sockopt *ctx)
+/* The records of a socket's next connection. Returns 0 or an errno. */
+static __always_inline int socket_records_set(struct bpf_sockopt *ctx, struct bpf_sock *sk,
+					      __u32 offset, __u32 length)
 {
-	bpf_set_retval(0);
-	ctx->optlen = -1;
-	return ALLOW;
+	struct records_reading reading = {};
+	struct history *history =
+		bpf_sk_storage_get(&histories, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+
+	if (!history) {
+		count(COUNT_NO_MEMORY);
+		return ENOMEM;
+	}
+	return history_read(ctx, offset, length, history, &reading) ? 0 : EBADMSG;
+}
+
+/* What a service tells: the peer by which its client is to hear it. */
+static __always_inline int flow_peer_set(struct bpf_sockopt *ctx)
+{
+	struct waybill_flow_peer *peer = ctx->optval;
+	__u64 thread = bpf_get_current_pid_tgid(), id;
+	struct waybill_address address;
+	struct datagram_flow *flow, *made;
+	struct history *history;
+	__u32 number;
+
+	if ((void *)(peer + 1) > ctx->optval_end || ctx->optlen != sizeof(*peer))
+		return option_fail(EINVAL);
+	flow = flow_of_service(ctx, peer->flow);
+	if (!flow)
+		return bpf_get_retval() < 0 ? ALLOW : option_fail(ENOENT);
+	address = peer->peer;
+	if (address.family != flow->hop.destination.family || !address.port || flow->connected ||
+	    (address.family == ADDRESS_INET && !address_is_mapped((const __u32 *)address.address)))
+		return option_fail(EINVAL);
+	number = flow_find(flow->socket, &address);
+	if (!number) {
+		number = flow_make(flow->socket, &address, flow->originator, flow->history);
+		made = number ? flow_get(number) : 0;
+		if (!made) {
+			count(COUNT_FLOW_FULL);
+			return option_fail(ENOBUFS);
+		}
+		history = flow->history ? bpf_map_lookup_elem(&flow_histories, &peer->flow) : 0;
+		if (flow->history && (!history || !flow_history_copy(number, history))) {
+			flow_end(number, flow->socket);
+			return option_fail(ENOBUFS);
+		}
+		id = made->hop.flow;
+		made->hop = flow->hop;
+		made->hop.flow = id;
+		made->hop.destination = address;
+		made->hop.time = made->issued = made->used = bpf_ktime_get_boot_ns();
+		made->hop_count = flow->hop_count;
+		made->context_size = flow->context_size;
+		made->port = flow->port;
+		made->taken = flow->taken;
+		made->state = FLOW_REDIRECTED;
+		number = flow_publish(flow->socket, &address, number);
+	}
+	if (!number || bpf_map_update_elem(&flow_answers, &thread, &number, BPF_ANY))
+		return option_fail(ENOBUFS);
+	return option_taken(ctx);
 }
 
 static __always_inline int option_set(struct bpf_sockopt *ctx)
 {
-	const struct policy_header *policy;
-	const struct policy_cell *cell;
-	struct records_header *header;
-	struct history *history;
+	struct waybill_flow_records *given = ctx->optval;
+	__u32 length = ctx->optlen, offset = 0;
+	void *end = ctx->optval_end;
 	struct bpf_sock *sk;
-	__u32 length = ctx->optlen;
-	const void *image;
-	__u64 services;
-	int error;
+	int of_flow, error;
 
-	if (ctx->level != SOL_WAYBILL || ctx->optname != WAYBILL_REDIRECT_RECORDS)
+	if (ctx->level != SOL_WAYBILL ||
+	    (ctx->optname != WAYBILL_REDIRECT_RECORDS && ctx->optname != WAYBILL_FLOW_RECORDS &&
+	     ctx->optname != WAYBILL_FLOW_PEER))
 		return option_leave(ctx);
 	/* Another instance has taken them. */
 	if (ctx->optlen < 0)
 		return ALLOW;
+	of_flow = ctx->optname != WAYBILL_REDIRECT_RECORDS;
 	sk = ctx->sk;
-	image = policy_in_force();
-	policy = image ? policy_line(image, 0) : 0;
-	if (!sk || !policy ||
-	    (sk->protocol != IPPROTO_TCP && sk->protocol != IPPROTO_MPTCP &&
-	     sk->protocol != IPPROTO_UDP))
+	if (!sk || !policy_in_force() || !is_supported(sk->protocol) ||
+	    (of_flow && sk->protocol != IPPROTO_UDP))
 		return ALLOW;
-	services = services_of_current(image, policy, 0);
+	if (ctx->optname == WAYBILL_FLOW_PEER)
+		return flow_peer_set(ctx);
 	/* Nobody here; but another instance may know the caller, and what it says stands. */
-	if (!services)
+	if (!services_of_current(0))
 		return bpf_get_retval() < 0 ? ALLOW : records_refuse(EACCES);
 	/* An accepted socket keeps its own records for good, also when it has been disconnected. */
-	if (sk->state != BPF_TCP_CLOSE || bpf_sk_storage_get(&accepts, sk, 0, 0))
-		return sockopt_fail(EISCONN);
+	if (!of_flow && (sk->state != BPF_TCP_CLOSE || bpf_sk_storage_get(&accepts, sk, 0, 0)))
+		return option_fail(EISCONN);
+	if (of_flow) {
+		if (length < sizeof(*given) || (void *)(given + 1) > end)
+			return records_refuse(EBADMSG);
+		offset = sizeof(*given);
+		length -= sizeof(*given);
+	}
 	if (length > WAYBILL_RECORDS_MAX)
 		return records_refuse(EBADMSG);
-	error = records_check(ctx, 0, length);
+	error = records_check(ctx, offset, length);
 	if (error)
 		return records_refuse(error);
-	header = ctx->optval;
-	if ((void *)(header + 1) > ctx->optval_end)
-		return records_refuse(EBADMSG);
-	cell = policy_hash_find(image, &policy->ids, header->service);
-	if (!cell || !(services >> (cell->value & 63) & 1))
-		return records_refuse(EACCES);
-	history = bpf_sk_storage_get(&histories, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
-	if (!history) {
-		count(COUNT_NO_MEMORY);
-		return sockopt_fail(ENOMEM);
-	}
-	error = records_store(ctx, history, length - RECORDS_HEADER_SIZE - RECORDS_MAC_SIZE,
-			      header->hop_count);
+	length -= RECORDS_HEADER_SIZE + RECORDS_MAC_SIZE;
+	offset += RECORDS_HEADER_SIZE;
+	/* With one more hop they would be too long. The kernel half gives no such records. */
+	if (length > HISTORY_PARTS_MAX)
+		return option_fail(ELOOP);
+	error = of_flow ? flow_records_set(ctx, sk, &given->destination, offset, length) :
+			  socket_records_set(ctx, sk, offset, length);
+	if (error == ENOBUFS)
+		count(COUNT_FLOW_FULL);
 	if (error)
-		return records_refuse(error);
+		return error == EBADMSG ? records_refuse(error) : option_fail(error);
 	count(COUNT_RECORDS_SET);
 	return option_taken(ctx);
 }

@@ -7,8 +7,7 @@
 #ifndef WAYBILL_KERNEL_SOURCE_H
 #define WAYBILL_KERNEL_SOURCE_H
 
-#include "maps.h"
-#include "remote.h"
+#include "ask.h"
 
 /* A sockaddr_in or sockaddr_in6 without a port. */
 struct source {
@@ -43,20 +42,19 @@ static __always_inline int source_is_chosen(struct bpf_sock *sk)
 
 /* Fails where the addresses are not local: then the socket keeps the one that it would have had. */
 static __attribute__((noinline)) int source_choose(struct bpf_sock_addr *ctx, int v6,
-						   struct connecting *state)
+						   struct bpf_sock *sk, struct connecting *state)
 {
 	static const __u8 prefix[8] = WAYBILL_FLOW_PREFIX6;
-	struct bpf_sock *sk = ctx->sk;
 	struct source source = {};
 	struct control *settings;
 	__u32 number;
 
-	if (!state || !sk || source_is_chosen(sk))
+	if (source_is_chosen(sk))
 		return 0;
 	number = state->hop.flow;
 	if (v6) {
-		source.v6.family = AF_INET6;
-		if (state->target.family == AF_INET) {
+		source.v6.family = ADDRESS_INET6;
+		if (state->target.family == ADDRESS_INET) {
 			source.v6.address[2] = bpf_htonl(0xffff);
 			source.v6.address[3] = bpf_htonl(SOURCE_ADDRESS4 | (number & SOURCE_MASK4));
 		} else {
@@ -68,7 +66,7 @@ static __attribute__((noinline)) int source_choose(struct bpf_sock_addr *ctx, in
 			source.v6.address[3] = bpf_htonl(number & SOURCE_MASK6);
 		}
 	} else {
-		source.v4.family = AF_INET;
+		source.v4.family = ADDRESS_INET;
 		source.v4.address = bpf_htonl(SOURCE_ADDRESS4 | (number & SOURCE_MASK4));
 	}
 	if (!source_bind(ctx, v6, &source))
@@ -93,16 +91,15 @@ static __always_inline int source_is_given(const __u32 address[4])
  * place; only if that is loopback would it be in the way.
  */
 static __attribute__((noinline)) int source_leave(struct bpf_sock_addr *ctx, int v6,
-						  struct connecting *state)
+						  struct bpf_sock *sk, struct connecting *state)
 {
-	struct bpf_sock *sk = ctx->sk;
 	struct source source = {};
 	struct waybill_address local;
 	const __u32 *address = (const __u32 *)local.address;
 
-	if (!state || !sk || !state->source)
+	if (!state->source)
 		return 0;
-	local_read(ctx, v6, 1, &local);
+	local_read(ctx, v6, 1, sk, &local);
 	if (sk->src_port || !(state->source == SOURCE_GIVEN ? source_is_given(address) :
 							      address_is_loopback(address))) {
 		if (state->source == SOURCE_GIVEN)
@@ -110,7 +107,7 @@ static __attribute__((noinline)) int source_leave(struct bpf_sock_addr *ctx, int
 		return 0;
 	}
 	state->source = SOURCE_LEFT;
-	source.v4.family = v6 ? AF_INET6 : AF_INET;
+	source.v4.family = v6 ? ADDRESS_INET6 : ADDRESS_INET;
 	return source_bind(ctx, v6, &source);
 }
 

@@ -8,8 +8,9 @@
 
 #include "../record/records.h"
 
-/* Of everything here, and of which hooks there are: programs are upgraded in place if it is equal. */
-#define STATE_LAYOUT 5
+/* Of everything here, and of which hooks there are: programs are upgraded in place if it is equal.
+ */
+#define STATE_LAYOUT 6
 
 #define CGROUP_LEVEL_UNKNOWN (~0U) /* the mount's root is that of a cgroup namespace */
 
@@ -22,7 +23,7 @@ struct control {
 	__u64 datagrams6;   /* that namespace again, if WAYBILL_FLOW_PREFIX6 is local in it */
 	__u64 sources6;     /* that namespace again, if IPv6 sources are local in it */
 	__u32 source6;      /* the third word of theirs; host byte order */
-	__u32 reserved;
+	__u32 seed;         /* of what is hashed of values that others choose; secret */
 	char cgroup_path[256]; /* of it, below the mount of cgroup2, for people */
 };
 
@@ -56,16 +57,21 @@ struct context {
 	__u8 bytes[WAYBILL_CONTEXT_MAX];
 };
 
-/* The parts of the records that came before the last hop. */
+/*
+ * Earlier hops: the parts of the records that came before the last hop, and where in them the hops
+ * are. Of connections and of flows of datagrams. A user may not be told of a part of it: it is
+ * whole, or there is none.
+ */
+#define HISTORY_PARTS_MAX (RECORDS_PARTS_MAX - RECORDS_HOP_SIZE)
+
 struct history {
-	__u32 length; /* of parts, in bytes */
-	__u32 used; /* a connection with these records was established: they are not for another */
-	__u32 presumed; /* the connect hook made them, for one connect */
-	__u32 reserved;
-	struct records_summary summary;
-	struct waybill_process originator; /* of the first hop, as is */
-	__u64 originator_scope;            /* its cgroup_scope */
-	__u64 parts[RECORDS_PARTS_MAX / 8];
+	__u16 length; /* of parts, in bytes; 0: there is none */
+	__u16 hop_count;
+	__u16 presumed; /* bit n: hop n was presumed */
+	__u8 used; /* a connection with these records was established: they are not for another */
+	__u8 made; /* by the connect hook, for one connect */
+	__u16 hop[WAYBILL_HOPS_MAX]; /* offsets in parts */
+	__u64 parts[HISTORY_PARTS_MAX / 8];
 };
 
 /* Of the source address of a client's socket. */
@@ -113,10 +119,13 @@ struct handoff_key {
 	__u32 reserved;
 };
 
-/* Handoffs under way are counted by uid, in so many counters, so that no user can take them all. */
+/* Counters of a table's users, by a hash of the uid. Those who share one share what it allows. */
+#define SHARES_BITS 12
+#define SHARES_MAX (1 << SHARES_BITS)
+
+/* Handoffs under way are counted by uid, so that no user can take them all. */
 #define HANDOFFS_MAX 16384
 #define HANDOFF_HISTORIES_MAX 2048
-#define HANDOFF_SHARES 4096
 #define HANDOFF_SHARE (HANDOFFS_MAX / 8)
 #define HANDOFF_HISTORY_SHARE (HANDOFF_HISTORIES_MAX / 8)
 
@@ -162,21 +171,8 @@ struct datagram_flow {
 	__u16 connected; /* it lives as long as the socket is connected to it */
 };
 
-/* The parts of a flow's records before its own hop, and what arbitration has to know of them. */
-struct flow_history {
-	__u16 length; /* of parts, in bytes */
-	__u16 hop_count;
-	__u16 first_hop; /* offset */
-	__u16 presumed;  /* bit n: hop n was presumed */
-	__u32 services[WAYBILL_HOPS_MAX];
-	__u32 uid, gid; /* of the originator, and where he was */
-	__u64 cgroup, scope;
-	__u64 parts[(RECORDS_PARTS_MAX - RECORDS_HOP_SIZE) / 8];
-};
-
 /* So many flows at once, and of one originator's user; users who share a counter share that. */
 #define FLOWS_MAX 65536
-#define FLOW_SHARES 4096
 #define FLOW_SHARE (FLOWS_MAX / 8)
 #define FLOW_IDLE_DEFAULT (60 * 1000000000ULL)
 
@@ -211,6 +207,7 @@ enum counter {
 	COUNT_FLOW_FOREIGN,    /* datagrams refused: sent to the address of another socket's flow */
 	COUNT_FLOW_LATE,       /* datagrams refused: a service's reply from a flow that has ended */
 	COUNT_EVENTS_LEFT_OUT, /* events beyond what a monitor wants in a second */
+	COUNT_BROKEN,          /* refused: the kernel half found what cannot be */
 	COUNTERS
 };
 
@@ -221,25 +218,6 @@ struct service_counters {
 	__u64 no_records;
 };
 
-enum decision {
-	DECISION_NO_FILTER = 1, /* no filter matches */
-	DECISION_PERMIT,        /* every filter that decided says permit, or every service saw it */
-	DECISION_REDIRECT,
-	DECISION_BLOCK,
-	DECISION_DOWN_PASS,  /* service is down: on to the next */
-	DECISION_DOWN_BLOCK, /* service is down: refused */
-	DECISION_TO_SERVICE, /* aimed at a service's endpoint */
-	DECISION_HOP_LIMIT,
-	DECISION_NO_RECORDS, /* a service without records: it and those above are passed over */
-	DECISION_FULL,       /* too many connections of this user are under way */
-	DECISION_NO_MEMORY,
-	DECISION_BIND_REFUSED,
-	DECISION_SOURCE_ROUTE, /* the socket has a source route or a routing header */
-	DECISION_SEEN,         /* a filter matches, but its service is in the records */
-	DECISION_FLOW_FOREIGN, /* sent to the address of another socket's flow */
-	DECISION_FLOW_LATE,    /* a service's reply from a flow that has ended */
-};
-
 /*
  * What a monitor wants to be told of. One; the monitor has it in its memory, and writes the first
  * part, the end of it last. Each part has a cache line, so that a flood writes to none that every
@@ -247,7 +225,7 @@ enum decision {
  */
 struct watch_settings {
 	__u64 until;         /* CLOCK_BOOTTIME: programs report events until then; 0 for never */
-	__u32 decisions;     /* bit n: enum decision n */
+	__u32 decisions;     /* bit n: enum verdict n */
 	__u32 service;       /* id; 0: any, and what is about none */
 	__u32 user, by_user; /* of who connects; only if by_user */
 	__u32 rate;          /* events in a second, at most; 0: as many as come */
@@ -305,7 +283,7 @@ struct reset_datagrams {
 _Static_assert(sizeof(struct connecting) <= 184, "fits the allocator's 256 bytes with its header");
 _Static_assert(sizeof(struct datagram_flow) <= 176,
 	       "fits the allocator's 256 bytes with its header");
-_Static_assert(sizeof(struct flow_history) <= 1984, "fits the allocator's 2 KiB with its header");
+_Static_assert(sizeof(struct history) <= 1984, "fits the allocator's 2 KiB with its header");
 _Static_assert(sizeof(struct accepted) <= 184, "fits the allocator's 256 bytes with its header");
 
 #endif

@@ -11,7 +11,6 @@
 #include "getsockopt.h"
 #include "handoff.h"
 #include "peername.h"
-#include "setflow.h"
 #include "setsockopt.h"
 
 SEC("cgroup/connect4")
@@ -26,7 +25,8 @@ int waybill_connect6(struct bpf_sock_addr *ctx)
 	return connect_redirect(ctx, 1);
 }
 
-/* Beside the two above, for the sake of the verifier's limits. */
+/* With those below they are for datagrams alone: loaded and attached when a policy redirects any.
+ */
 SEC("cgroup/connect4")
 int waybill_datagram4(struct bpf_sock_addr *ctx)
 {
@@ -124,23 +124,10 @@ int waybill_get(struct bpf_sockopt *ctx)
 	return option_get(ctx);
 }
 
-/* Beside the one above, for the sake of the verifier's limits. */
-SEC("cgroup/getsockopt")
-int waybill_getflow(struct bpf_sockopt *ctx)
-{
-	return flow_option_get(ctx);
-}
-
 SEC("cgroup/setsockopt")
 int waybill_set(struct bpf_sockopt *ctx)
 {
 	return option_set(ctx);
-}
-
-SEC("cgroup/setsockopt")
-int waybill_setflow(struct bpf_sockopt *ctx)
-{
-	return flow_option_set(ctx);
 }
 
 SEC("iter/tcp")

@@ -45,12 +45,12 @@ static void parts_decode(const char *parts, size_t length, struct waybill_record
 
 int waybill_records_decode(const void *records, size_t size, struct waybill_records *out)
 {
-	struct records_summary summary;
+	struct records_hops hops;
 	struct records_header header;
 	int result;
 
 	memset(out, 0, sizeof(*out));
-	result = records_walk(records, size, &header, &summary);
+	result = records_walk(records, size, &header, &hops);
 	if (result)
 		return result;
 	out->version = header.version;

@@ -116,8 +116,6 @@ static const struct {
 	enum bpf_attach_type type;
 } option_links[] = {
 	{ "get", BPF_CGROUP_GETSOCKOPT },
-	{ "getflow", BPF_CGROUP_GETSOCKOPT },
-	{ "setflow", BPF_CGROUP_SETSOCKOPT },
 	{ "set", BPF_CGROUP_SETSOCKOPT },
 };
 

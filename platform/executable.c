@@ -14,6 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "../kernel/executable.h"
 #include "executable.skel.h"
 
 static int ask(int descriptor, struct policy_executable *executable)

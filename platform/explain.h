@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * What the kernel half would decide on a connection, and why: the policy's image is asked with the
- * functions of kernel/policy.h, which the hooks use, and the walk over the services keeps to that of
- * kernel/walk.h and kernel/arbitrate.h, step by step.
+ * What the kernel half would decide on a connection, and why: the decision is the same code
+ * (decision/decide.h), asked about a connection that somebody describes.
  */
 #ifndef WAYBILL_PLATFORM_EXPLAIN_H
 #define WAYBILL_PLATFORM_EXPLAIN_H
@@ -18,10 +17,6 @@ struct listener {
 };
 /* In the network namespace of the calling thread. 0, -ENOENT if nobody does, or another -errno. */
 int listener_look_up(const struct waybill_address *endpoint, bool udp, struct listener *listener);
-/* Where that would be for a service, as service_endpoint in kernel/walk.h. False: it has none. */
-bool service_endpoint(const struct policy_service *service, uint16_t family, bool udp,
-		      struct waybill_address *endpoint);
-
 /* The kernel half has two of these, there is a listener of the service or not; people want more. */
 enum explain_listener {
 	LISTENER_UNKNOWN, /* not looked for yet */
@@ -31,12 +26,13 @@ enum explain_listener {
 	LISTENER_SHARED,      /* it is, and shares its port with sockets of others */
 	LISTENER_OUTSIDE,     /* its socket was made outside of the instance's cgroup */
 	LISTENER_NONE,        /* the service has no endpoint for this protocol and family */
-	LISTENER_UNREACHABLE, /* for a socket on another device, or where flows' prefix is not local */
+	LISTENER_UNREACHABLE, /* for a socket on another device, or where flows' prefix is not local
+			       */
 };
 
 /*
- * Whom we ask. The image and the settings stay the caller's. What was found out of listeners is kept,
- * so an explanation is for one moment, and for the network namespace that the caller is in.
+ * Whom we ask. The image and the settings stay the caller's. What was found out of listeners is
+ * kept, so an explanation is for one moment, and for the network namespace that the caller is in.
  */
 struct explanation {
 	const struct policy_image *image;
@@ -46,6 +42,7 @@ struct explanation {
 	char mount[1024];              /* of cgroup2 */
 	struct explain_known {
 		enum explain_listener listener;
+		struct decision found; /* as the decision is told of him */
 		struct listener who;
 	} known[POLICY_SERVICES_MAX][2][2]; /* by slot, family, protocol */
 };
@@ -69,10 +66,10 @@ struct explain_query {
 struct explain_service {
 	const struct policy_service *service;
 	enum explain_listener listener;
-	struct listener who;    /* if somebody listens */
-	bool seen;              /* it is passed over: the records say so, or its identity */
-	uint32_t filter;        /* the first of its filters that matches, or POLICY_FILTERS_MAX */
-	enum decision decision; /* 0: it is not asked */
+	struct listener who;   /* if somebody listens */
+	bool seen;             /* it is passed over: the records say so, or its identity */
+	uint32_t filter;       /* the first of its filters that matches, or POLICY_FILTERS_MAX */
+	enum verdict decision; /* 0: it is not asked */
 };
 
 /* One connect: what is decided, and each service's part in it, in order of weight. */
@@ -81,13 +78,14 @@ struct explain_step {
 	bool outside; /* the originator is outside of the instance's cgroup: no hook is asked */
 	/*
 	 * DECISION_REDIRECT, _BLOCK, _DOWN_BLOCK, _HOP_LIMIT: by this filter, of this service.
-	 * DECISION_FLOW_FOREIGN: refused. _NO_FILTER, _TO_SERVICE, _PERMIT: straight on.
+	 * DECISION_FLOW_FOREIGN: refused. _NO_FILTER, _PERMIT, and _TO_SERVICE, to that of the
+	 * slot: straight on.
 	 */
-	enum decision decision;
+	enum verdict decision;
 	uint32_t slot, filter;
 	uint32_t application; /* number of the one that connects, if the policy names it */
-	uint32_t
-		presumed; /* slot of the service that must have seen it; POLICY_SERVICES_MAX: none */
+	uint32_t presumed; /* slot of the service that must have seen it; POLICY_SERVICES_MAX: none
+			    */
 	size_t services;
 	struct explain_service service[POLICY_SERVICES_MAX];
 };
@@ -104,16 +102,19 @@ void explain_connect(struct explanation *explanation, const struct explain_query
  */
 int explain_follow(struct explanation *explanation, const struct explain_query *query,
 		   struct explain_step **steps, size_t *count);
+/* The question that the hook of such a connection would ask. */
+struct question explain_question(const struct explanation *explanation,
+				 const struct explain_query *query);
 /*
- * The first condition of a filter that a connection does not meet, by its key in the policy file,
- * and what it was compared with; NULL if it meets all.
+ * conditions.c: the first condition of a filter that a connection does not meet, by its key in the
+ * policy file, and what it was compared with; NULL if it meets all.
  */
 const char *explain_failed(const struct explanation *explanation, const struct explain_query *query,
 			   uint32_t filter, char *value, size_t size);
-/* The slots of the services that a process may be; makers: or whose listener it may make. */
 /* How the listener of a service stands, and whose it is if there is one. */
 enum explain_listener explain_listener(const struct explanation *explanation, uint32_t slot,
 				       uint16_t family, bool udp, struct listener *who);
+/* The slots of the services that a process may be; makers: or whose listener it may make. */
 uint64_t explain_identity(const struct explanation *explanation, uint32_t uid, const char *cgroup,
 			  bool makers);
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
  * Live flows, from the kernel's own sockets: an iterator over the TCP sockets of each network
- * namespace gives the record of each accepted one with its history, so what is shown is what is, and
- * not a log of it. Flows of datagrams, which have no accepted sockets, are in a table.
+ * namespace gives the record of each accepted one with its history, so what is shown is what is,
+ * and not a log of it. Flows of datagrams, which have no accepted sockets, are in a table.
  */
 #include "instance.h"
 
@@ -69,17 +69,15 @@ int iterator_read(int iterator, uint8_t **bytes, size_t *size, struct message *m
 static void flow_fill(struct flow *flow, const struct flow_entry *entry)
 {
 	const uint8_t *parts = (const uint8_t *)(entry + 1);
-	struct records_summary summary = {};
+	struct records_reading reading = {};
 
 	*flow = (struct flow){ .entry = entry };
 	for (uint32_t offset = 0; offset + 8 <= entry->history_length; offset += 8) {
-		uint32_t before = summary.hop_count;
 		uint64_t word;
 
 		memcpy(&word, parts + offset, sizeof(word));
-		if (!records_read_word(&summary, offset, word))
-			break;
-		if (summary.hop_count > before && flow->hops < WAYBILL_HOPS_MAX - 1 &&
+		if (records_read_word(&reading, offset, word) == RECORDS_HOP &&
+		    flow->hops < WAYBILL_HOPS_MAX - 1 &&
 		    offset + RECORDS_HOP_SIZE <= entry->history_length)
 			flow->hop[flow->hops++] = (const void *)(parts + offset);
 	}
@@ -89,7 +87,7 @@ static void flow_fill(struct flow *flow, const struct flow_entry *entry)
 /* A flow of datagrams, as an accepted socket would be shown. */
 struct datagram_entry {
 	struct flow_entry entry;
-	uint8_t parts[sizeof(((struct flow_history *)0)->parts)];
+	uint8_t parts[sizeof(((struct history *)0)->parts)];
 };
 
 static void datagram_fill(struct instance *instance, uint32_t number,
@@ -97,7 +95,7 @@ static void datagram_fill(struct instance *instance, uint32_t number,
 {
 	static const uint8_t prefix[8] = WAYBILL_FLOW_PREFIX6;
 	struct waybill_address *server = &to->entry.server;
-	struct flow_history history;
+	struct history history;
 
 	memset(to, 0, sizeof(*to));
 	to->entry.accepted = (struct accepted){

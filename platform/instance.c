@@ -12,6 +12,7 @@
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -113,6 +114,8 @@ static int begin(struct instance *instance, const char *cgroup, const char *dire
 	control->cgroup = id;
 	control->netns = netns;
 	control->cgroup_level = cgroup_level(cgroup);
+	if (getrandom(&control->seed, sizeof(control->seed), 0) != sizeof(control->seed))
+		return fail(message, -EIO, "the kernel gives no random numbers");
 	if (bpf_map_update_elem(instance->map[MAP_CONTROL], &zero, control, BPF_ANY))
 		return fail(message, -errno, "map control: %s", strerror(errno));
 	return keys_begin(instance, message);

@@ -86,8 +86,8 @@ int bpffs_remove(const char *directory, bool *found, struct message *message);
 
 #define PROGRAMS_PINNED                                                                            \
 	{                                                                                          \
-		"get", "getflow", "set", "setflow", "flows", "recvmsg6", "recvmsg4", "sendmsg6",   \
-			"sendmsg4", "datagram6", "datagram4"                                       \
+		"get", "set", "flows", "recvmsg6", "recvmsg4", "sendmsg6", "sendmsg4",             \
+			"datagram6", "datagram4"                                                   \
 	} /* by others than links */
 
 /*

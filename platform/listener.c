@@ -18,16 +18,16 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-struct question {
+struct diag_question {
 	struct nlmsghdr header;
 	struct inet_diag_req_v2 request;
 };
 
 /* What sock_diag is asked; NLM_F_DUMP for every socket at the port of one that was found. */
-static struct question question_of(uint8_t family, bool udp, unsigned short flags)
+static struct diag_question question_of(uint8_t family, bool udp, unsigned short flags)
 {
-	return (struct question){
-		.header = { .nlmsg_len = sizeof(struct question),
+	return (struct diag_question){
+		.header = { .nlmsg_len = sizeof(struct diag_question),
 			    .nlmsg_type = SOCK_DIAG_BY_FAMILY,
 			    .nlmsg_flags = NLM_F_REQUEST | flags },
 		.request = { .sdiag_family = family,
@@ -66,7 +66,7 @@ static bool is_beside(const struct inet_diag_msg *socket, const struct inet_diag
 static bool is_shared(int descriptor, const struct inet_diag_msg *listener, bool udp,
 		      uint64_t cgroup)
 {
-	struct question ask = question_of(listener->idiag_family, udp, NLM_F_DUMP);
+	struct diag_question ask = question_of(listener->idiag_family, udp, NLM_F_DUMP);
 	char bytes[32768] __attribute__((aligned(8)));
 	bool shared = false, more = true;
 	ssize_t length;
@@ -100,7 +100,7 @@ static void take(int descriptor, const struct nlmsghdr *header, bool udp, struct
 
 int listener_look_up(const struct waybill_address *endpoint, bool udp, struct listener *listener)
 {
-	struct question ask = question_of(endpoint->family, udp, 0);
+	struct diag_question ask = question_of(endpoint->family, udp, 0);
 	/* Of datagram sockets it takes source and destination the other way round. */
 	__be32 *address = udp ? ask.request.id.idiag_dst : ask.request.id.idiag_src;
 	int descriptor = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG);
@@ -132,27 +132,4 @@ int listener_look_up(const struct waybill_address *endpoint, bool udp, struct li
 		take(descriptor, &answer.header, udp, listener);
 	close(descriptor);
 	return error;
-}
-
-bool service_endpoint(const struct policy_service *service, uint16_t family, bool udp,
-		      struct waybill_address *endpoint)
-{
-	static const uint8_t mapped[12] = { [10] = 0xff, [11] = 0xff };
-	static const uint8_t prefix[8] = WAYBILL_FLOW_PREFIX6;
-	uint32_t flow = htonl(WAYBILL_FLOW_ADDRESS4 | 1);
-
-	*endpoint = (struct waybill_address){
-		.family = family,
-		.port = udp ? service->udp_port : service->tcp_port,
-	};
-	if (family == AF_INET) {
-		memcpy(endpoint->address, mapped, sizeof(mapped));
-		memcpy(endpoint->address + 12, udp ? (const void *)&flow : service->address4, 4);
-	} else if (udp) {
-		memcpy(endpoint->address, prefix, sizeof(prefix));
-		endpoint->address[15] = 1;
-	} else {
-		memcpy(endpoint->address, service->address6, 16);
-	}
-	return endpoint->port && (udp || (family == AF_INET ? service->has4 : service->has6));
 }

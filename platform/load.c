@@ -52,9 +52,8 @@ int libbpf_quiet(enum libbpf_print_level level, const char *format, va_list argu
 
 /* The programs that are for datagrams alone. */
 static const char *const datagram_programs[] = {
-	"waybill_datagram4", "waybill_datagram6", "waybill_sendmsg4",
-	"waybill_sendmsg6",  "waybill_recvmsg4",  "waybill_recvmsg6",
-	"waybill_release",   "waybill_getflow",   "waybill_setflow",
+	"waybill_datagram4", "waybill_datagram6", "waybill_sendmsg4", "waybill_sendmsg6",
+	"waybill_recvmsg4",  "waybill_recvmsg6",  "waybill_release",
 };
 
 /* Loads the programs; with the instance's maps if it has them, else its maps are theirs. */

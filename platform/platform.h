@@ -13,7 +13,7 @@
 #include <signal.h>
 #include <stdbool.h>
 
-#include "../kernel/policy.h"
+#include "../decision/decide.h"
 #include "../kernel/state.h"
 #include "policy/policy.h"
 
@@ -50,8 +50,8 @@ int cgroup_of_process(unsigned int pid, char *path, size_t size);
 bool cgroup_is_below(const char *path, const char *above);
 
 /*
- * executable.c: the executable of a process, or at a path, for policy_target. -ENOEXEC: it is not one.
- * Needs root.
+ * executable.c: the executable of a process, or at a path, for policy_target. -ENOEXEC: it is not
+ * one. Needs root.
  */
 int executable_of_process(unsigned int pid, struct policy_executable *executable);
 int executable_find(const char *path, struct policy_executable *executable, char real[PATH_MAX]);
@@ -100,12 +100,13 @@ int instance_apply(struct instance *instance, const struct policy *policy,
 /* Compiles, and applies nothing. For `apply --check`. */
 int instance_check(struct instance *instance, const struct policy *policy,
 		   struct apply_result *result, struct message *message);
-/* Compiles an image that is only asked, and belongs to no instance; policy_compile() for this host. */
+/* Compiles an image that is only asked, and belongs to no instance; policy_compile() for this host.
+ */
 int policy_compile_here(const struct policy *policy, struct policy_image *image,
 			struct message *message);
 /*
  * A copy of the image in force, for free(image->line). -ENOENT without message if no policy is
- * applied. Its header, services and filters are read with the functions of kernel/policy.h.
+ * applied. Its header, services and filters are read with the functions of decision/image.h.
  */
 int instance_policy(struct instance *instance, struct policy_image *image, struct message *message);
 /* The first line of it alone: the image may be large. -ENOENT likewise. */
@@ -124,9 +125,9 @@ int instance_service_counters(struct instance *instance, uint32_t service,
 /* The name and the meaning of a counter, of a decision; for people and for JSON keys. */
 const char *counter_name(enum counter counter);
 const char *counter_meaning(enum counter counter);
-const char *decision_name(enum decision decision);
-bool decision_exists(enum decision decision);
-const char *decision_meaning(enum decision decision);
+const char *decision_name(enum verdict decision);
+bool decision_exists(enum verdict decision);
+const char *decision_meaning(enum verdict decision);
 
 /*
  * tables.c: what can fill up. Of a share, used is that of the user (or of the users who share a
@@ -204,7 +205,7 @@ int instance_foreign_programs(struct instance *instance,
  * left out in the kernel.
  */
 struct monitoring {
-	uint32_t decisions; /* bit n: enum decision n; 0: all */
+	uint32_t decisions; /* bit n: enum verdict n; 0: all */
 	uint32_t service;   /* id; 0: any, and what is about none */
 	bool by_user;
 	uid_t user;    /* of who connects; only if by_user */

@@ -41,6 +41,7 @@ static const struct word counter_words[COUNTERS] = {
 				 "datagrams refused: sent to the address of another's flow" },
 	[COUNT_FLOW_LATE] = { "datagram_late", "replies refused: their flow has ended" },
 	[COUNT_EVENTS_LEFT_OUT] = { "events_left_out", "events over the rate of the monitor" },
+	[COUNT_BROKEN] = { "broken", "refused, since something was found that cannot be: a bug" },
 	[COUNT_EVENTS_LOST] = { "events_lost", "events that the monitor was too slow for" },
 };
 
@@ -64,9 +65,8 @@ static const struct word decision_words[] = {
 				    "sent to the address of another socket's flow: refused" },
 	[DECISION_FLOW_LATE] = { "late-reply", "a reply from a flow that has ended: refused" },
 	[DECISION_SEEN] = { "seen", "the service has seen it already" },
+	[DECISION_BROKEN] = { "broken", "the kernel half found what cannot be: refused" },
 };
-
-#define DECISIONS (sizeof(decision_words) / sizeof(*decision_words))
 
 const char *counter_name(enum counter counter)
 {
@@ -78,17 +78,17 @@ const char *counter_meaning(enum counter counter)
 	return counter < COUNTERS ? counter_words[counter].meaning : "unknown";
 }
 
-bool decision_exists(enum decision decision)
+bool decision_exists(enum verdict decision)
 {
 	return decision < DECISIONS && decision_words[decision].name;
 }
 
-const char *decision_name(enum decision decision)
+const char *decision_name(enum verdict decision)
 {
 	return decision_exists(decision) ? decision_words[decision].name : "unknown";
 }
 
-const char *decision_meaning(enum decision decision)
+const char *decision_meaning(enum verdict decision)
 {
 	return decision_exists(decision) ? decision_words[decision].meaning : "unknown";
 }

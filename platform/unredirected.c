@@ -42,7 +42,8 @@ struct reading {
 	size_t knowns;
 };
 
-/* One that is gone is somewhere below the instance's, or the kernel half would not have told of it. */
+/* One that is gone is somewhere below the instance's, or the kernel half would not have told of it.
+ */
 static const char *path_of(struct reading *reading, uint64_t id)
 {
 	const char *otherwise = reading->instance->control.cgroup_path;
@@ -65,7 +66,7 @@ static const char *path_of(struct reading *reading, uint64_t id)
 	return more[reading->places++].path;
 }
 
-static bool is_wanted(enum decision decision)
+static bool is_wanted(enum verdict decision)
 {
 	return decision == DECISION_REDIRECT || decision == DECISION_BLOCK ||
 	       decision == DECISION_DOWN_BLOCK || decision == DECISION_HOP_LIMIT;
@@ -114,11 +115,11 @@ static int find_executable(struct reading *reading, const struct explanation *ex
 			   const struct socket_entry *entry, struct policy_executable *executable)
 {
 	const struct policy_more *more = policy_line(explanation->image, explanation->header->more);
-	struct policy_match match;
+	const struct subject to = { .destination = entry->remote };
+	struct match match;
 
 	if (!explanation->header->more || !more->executables.first ||
-	    !policy_match_destination(explanation->image, explanation->header, &entry->remote, 0,
-				      &match))
+	    !match_destination(explanation->image, explanation->header, &to, &match))
 		return 0;
 	if (!reading->holders_read && socket_holders_read(&reading->holders))
 		return -ENOMEM;

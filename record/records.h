@@ -49,30 +49,30 @@ struct records_hop {
 	__u64 flow;
 	struct waybill_address destination; /* what this hop's client asked for */
 	struct waybill_process client;      /* who asked; in the first hop the originator */
-	__u64 cgroup_scope; /* the nearest cgroup, itself or above, that the policy names; 0 for none */
+	__u64 cgroup_scope; /* the nearest cgroup, itself or above, that the policy names; 0 for
+			       none */
 	__u64 netns;        /* cookie of the client's network namespace */
 };
 
 #define RECORDS_HEADER_SIZE 32
 #define RECORDS_HOP_SIZE 112
+#define RECORDS_HOP_FLOW 24 /* offset of "flow" in a hop */
 #define RECORDS_MAC_SIZE 16
 #define RECORDS_PARTS_MAX (WAYBILL_RECORDS_MAX - RECORDS_HEADER_SIZE - RECORDS_MAC_SIZE)
 #define RECORDS_WORDS_MAX (WAYBILL_RECORDS_MAX / 8)
 
 _Static_assert(sizeof(struct records_header) == RECORDS_HEADER_SIZE, "header has no padding");
 _Static_assert(sizeof(struct records_hop) == RECORDS_HOP_SIZE, "hop has no padding");
+_Static_assert(__builtin_offsetof(struct records_hop, flow) == RECORDS_HOP_FLOW, "as said");
 _Static_assert(WAYBILL_HOPS_MAX *RECORDS_HOP_SIZE <= RECORDS_PARTS_MAX, "all hops fit");
 
-/* What a walk over the parts finds. Offsets are from the first part. */
-struct records_summary {
+/* What a walk over the parts has found so far. Offsets are from the first part. All 0 before it. */
+struct records_reading {
 	__u32 hop_count;
-	__u32 first_hop; /* offset of the first hop */
-	__u32 last_hop;  /* offset of the last one */
+	__u32 last_hop;  /* offset of the last hop */
 	__u32 next_part; /* offset at which the next part begins */
-	__u32 presumed;  /* bit n: hop n was presumed */
-	__u32 reserved;
-	__u32 services[WAYBILL_HOPS_MAX];
-	__u32 contexts[WAYBILL_HOPS_MAX];
+	__u32 service;   /* of the last hop */
+	__u64 flow;      /* of the last hop */
 };
 
 /*
@@ -88,34 +88,44 @@ records_header_valid(const struct records_header *h, __u32 length)
 	       h->hop_count > 0 && h->hop_count <= WAYBILL_HOPS_MAX;
 }
 
+enum records_word { RECORDS_MALFORMED, RECORDS_WORD, RECORDS_HOP };
+
 /*
- * Takes the parts one word at a time, the first with offset 0. Returns 1, or 0 if a part is
- * malformed; after the last word the walk is whole if next_part equals the length of the parts.
+ * Takes the parts one word at a time, the first with offset 0. Returns RECORDS_MALFORMED, or
+ * RECORDS_HOP for the first word of a hop, else RECORDS_WORD. After the last word
+ * records_reading_ended() has to say yes.
  */
-static inline __attribute__((always_inline)) int records_read_word(struct records_summary *s,
-								   __u32 offset, __u64 word)
+static inline __attribute__((always_inline)) enum records_word
+records_read_word(struct records_reading *reading, __u32 offset, __u64 word)
 {
 	__u32 type = word & 0xffff, length = (word >> 16) & 0xffff;
 
-	if (offset == s->next_part) {
+	if (offset == reading->next_part) {
 		if (type == 0 || length < 8 || length % 8)
-			return 0;
-		s->next_part = offset + length;
+			return RECORDS_MALFORMED;
+		reading->next_part = offset + length;
 		if (type != RECORDS_PART_HOP)
-			return 1;
-		if (length < RECORDS_HOP_SIZE || s->hop_count >= WAYBILL_HOPS_MAX)
-			return 0;
-		if (s->hop_count == 0)
-			s->first_hop = offset;
-		s->last_hop = offset;
-		s->services[s->hop_count % WAYBILL_HOPS_MAX] = word >> 32;
-		s->hop_count++;
-	} else if (s->hop_count && offset == s->last_hop + 8) {
-		s->contexts[(s->hop_count - 1) % WAYBILL_HOPS_MAX] = word >> 32;
-		if (!(__u32)word)
-			s->presumed |= 1U << (s->hop_count - 1) % WAYBILL_HOPS_MAX;
+			return RECORDS_WORD;
+		if (length < RECORDS_HOP_SIZE || reading->hop_count >= WAYBILL_HOPS_MAX)
+			return RECORDS_MALFORMED;
+		reading->last_hop = offset;
+		reading->service = word >> 32;
+		reading->hop_count++;
+		return RECORDS_HOP;
 	}
-	return 1;
+	if (reading->hop_count && offset == reading->last_hop + RECORDS_HOP_FLOW)
+		reading->flow = word;
+	return RECORDS_WORD;
+}
+
+/* Whether the parts were whole, and the header says of them what they are. */
+static inline __attribute__((always_inline)) int
+records_reading_ended(const struct records_reading *reading, const struct records_header *header)
+{
+	return reading->next_part ==
+		       header->length - RECORDS_HEADER_SIZE - (__u32)RECORDS_MAC_SIZE &&
+	       reading->hop_count == header->hop_count && reading->service == header->service &&
+	       reading->flow == header->flow;
 }
 
 #endif

@@ -33,14 +33,21 @@ static inline void records_mac(const void *bytes, size_t length, const struct re
 	record_mac_end(&m, mac);
 }
 
+/* Where the hops of a blob are: offsets from its first part. */
+struct records_hops {
+	size_t count;
+	__u32 offset[WAYBILL_HOPS_MAX];
+};
+
 /*
  * Everything but the MAC: is this a well-formed blob, does its header agree with its parts? Any
- * bytes may be passed in. Returns 0 and the header and the summary, or -EBADMSG.
+ * bytes may be passed in. Returns 0 and the header and the hops, or -EBADMSG.
  */
 static inline int records_walk(const void *blob, size_t length, struct records_header *header,
-			       struct records_summary *summary)
+			       struct records_hops *hops)
 {
 	const char *parts = (const char *)blob + RECORDS_HEADER_SIZE;
+	struct records_reading reading = {};
 	size_t parts_length;
 
 	if (length < RECORDS_HEADER_SIZE || length > WAYBILL_RECORDS_MAX)
@@ -49,26 +56,28 @@ static inline int records_walk(const void *blob, size_t length, struct records_h
 	if (!records_header_valid(header, length))
 		return -EBADMSG;
 
-	memset(summary, 0, sizeof(*summary));
+	hops->count = 0;
 	parts_length = length - RECORDS_HEADER_SIZE - RECORDS_MAC_SIZE;
-	for (size_t offset = 0; offset < parts_length; offset += 8)
-		if (!records_read_word(summary, offset, records_word(parts, offset)))
+	for (size_t offset = 0; offset < parts_length; offset += 8) {
+		switch (records_read_word(&reading, offset, records_word(parts, offset))) {
+		case RECORDS_MALFORMED:
 			return -EBADMSG;
-	if (summary->next_part != parts_length || summary->hop_count != header->hop_count)
-		return -EBADMSG;
-	if (summary->services[summary->hop_count - 1] != header->service ||
-	    records_word(parts, summary->last_hop + offsetof(struct records_hop, flow)) !=
-		    header->flow)
-		return -EBADMSG;
-	return 0;
+		case RECORDS_HOP:
+			hops->offset[hops->count++] = offset;
+			break;
+		case RECORDS_WORD:
+			break;
+		}
+	}
+	return records_reading_ended(&reading, header) ? 0 : -EBADMSG;
 }
 
 /* The same with the MAC, by the key that header.key names. */
 static inline int records_verify(const void *blob, size_t length, const struct record_key *key,
-				 struct records_header *header, struct records_summary *summary)
+				 struct records_header *header, struct records_hops *hops)
 {
 	__u64 mac[2];
-	int result = records_walk(blob, length, header, summary);
+	int result = records_walk(blob, length, header, hops);
 
 	if (result)
 		return result;

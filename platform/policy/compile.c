@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
  * Compiles a policy into its image: puts services and filters in order of precedence, and each
- * condition into its table. kernel/policy.h says what the image looks like.
+ * condition into its table. decision/image.h says what the image looks like.
  */
 #include <arpa/inet.h>
 #include <errno.h>

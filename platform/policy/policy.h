@@ -2,7 +2,7 @@
 /*
  * A policy as its file says it: services, and the filters that send connections to them.
  * policy_load() reads one from a file; policy_compile() makes the image that the kernel half
- * asks (kernel/policy.h). Strings and arrays belong to the policy.
+ * asks (decision/image.h). Strings and arrays belong to the policy.
  */
 #ifndef WAYBILL_PLATFORM_POLICY_H
 #define WAYBILL_PLATFORM_POLICY_H
@@ -14,7 +14,7 @@
 #include <sys/types.h>
 #include <waybill/abi.h>
 
-#include "../../kernel/policy.h"
+#include "../../decision/decide.h"
 
 /* One line for people: what is wrong, why, and how to mend it. Filled in by what fails. */
 struct message {
@@ -142,7 +142,7 @@ struct policy_image {
 	size_t lines;
 };
 
-/* Asks an image in user space: what kernel/policy.h calls the image is a struct policy_image. */
+/* Asks an image in user space: what decision/image.h calls the image is a struct policy_image. */
 static inline const void *policy_line(const void *image, __u32 line)
 {
 	const struct policy_image *of = image;

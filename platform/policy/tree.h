@@ -5,7 +5,7 @@
 
 #include "image.h"
 
-/* Values are 128 bits wide here and stand at the left, as in kernel/policy.h. */
+/* Values are 128 bits wide here and stand at the left, as in decision/image.h. */
 __extension__ typedef unsigned __int128 table_value;
 
 /* From here to the beginning of the next run, or to the end, the result is this entry. */
@@ -18,8 +18,8 @@ struct tree_run {
 #define TREE_ROOM(runs) (2 * (runs))
 
 /*
- * Makes the tree of these runs: at least one, the first from 0, all of them leaves. Both arrays have
- * room for TREE_ROOM(runs), and are used up. Returns 0, -ENOMEM or -E2BIG.
+ * Makes the tree of these runs: at least one, the first from 0, all of them leaves. Both arrays
+ * have room for TREE_ROOM(runs), and are used up. Returns 0, -ENOMEM or -E2BIG.
  */
 int tree_build(struct image_builder *builder, struct tree_run *run, size_t runs,
 	       struct tree_run *other, uint32_t *root);

@@ -13,19 +13,18 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 static void ask(const struct policy_image *image)
 {
 	const struct policy_header *header = policy_line(image, 0);
-	struct waybill_address remote = { .family = 2, .address = { [10] = 0xff, 0xff, 10 } };
-	struct policy_query query = {
-		.remote = &remote,
-		.cgroup_line = header->cgroup_none,
+	struct question question = {
+		.to.destination = { .family = 2, .address = { [10] = 0xff, 0xff, 10 } },
 	};
-	struct policy_match match;
-	uint32_t filter;
+	uint32_t filter, application;
+	struct match match;
 
 	if (header->magic != POLICY_MAGIC || header->lines != image->lines)
 		abort();
-	if (!policy_match(image, header, &query, &match))
+	if (!match_destination(image, header, &question.to, &match) ||
+	    !match_rest(image, header, &question, &match, &application))
 		return;
-	filter = policy_next(header, &match, 0);
+	filter = match_next(image, header, &match, 0);
 	if (filter != POLICY_FILTERS_MAX && !policy_filter(image, header, filter))
 		abort();
 }

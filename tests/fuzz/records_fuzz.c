@@ -19,23 +19,25 @@ static void require(int holds)
 
 static void records_try(const uint8_t *data, size_t size, const struct record_key *key)
 {
-	struct records_summary summary;
+	struct records_hops hops;
 	struct records_header header;
 	struct waybill_records out;
-	int walk = records_walk(data, size, &header, &summary);
+	int walk = records_walk(data, size, &header, &hops);
 	int decode = waybill_records_decode(data, size, &out);
 
 	require(walk == decode);
 	if (walk) {
-		require(records_verify(data, size, key, &header, &summary) == walk);
+		require(records_verify(data, size, key, &header, &hops) == walk);
 		return;
 	}
 	require(out.hop_count >= 1 && out.hop_count <= WAYBILL_HOPS_MAX);
-	require(out.hop_count == summary.hop_count && out.hop_count == header.hop_count);
-	require(summary.last_hop + RECORDS_HOP_SIZE + RECORDS_HEADER_SIZE + RECORDS_MAC_SIZE <=
-		size);
+	require(out.hop_count == hops.count && out.hop_count == header.hop_count);
 	for (uint32_t i = 0; i < out.hop_count; i++) {
-		require(out.hops[i].service == summary.services[i]);
+		require(hops.offset[i] + RECORDS_HOP_SIZE + RECORDS_HEADER_SIZE +
+				RECORDS_MAC_SIZE <=
+			size);
+		require(out.hops[i].service ==
+			records_word(data, RECORDS_HEADER_SIZE + hops.offset[i]) >> 32);
 		require(memchr(out.hops[i].client.comm, 0, sizeof(out.hops[i].client.comm)) !=
 			NULL);
 	}
@@ -46,7 +48,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static const struct record_key key = { 1, 2 };
-	struct records_summary summary;
+	struct records_hops hops;
 	struct records_header header;
 	uint8_t *copy;
 	__u64 mac[2];
@@ -68,8 +70,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	records_mac(copy, size - RECORDS_MAC_SIZE, &key, mac);
 	memcpy(copy + size - RECORDS_MAC_SIZE, mac, sizeof(mac));
 	records_try(copy, size, &key);
-	require(records_verify(copy, size, &key, &header, &summary) ==
-		records_walk(copy, size, &header, &summary));
+	require(records_verify(copy, size, &key, &header, &hops) ==
+		records_walk(copy, size, &header, &hops));
 	free(copy);
 	return 0;
 }

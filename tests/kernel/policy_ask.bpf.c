@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
- * Asks a policy image in the kernel, by the functions of the connect hook, about as many connections
- * as the test has put into the map.
+ * Asks a policy image in the kernel, by the functions of the connect hook, about as many
+ * connections as the test has put into the map.
  */
 #include "../../kernel/policies.h"
 #include "policy_ask.h"
@@ -15,8 +15,8 @@ struct {
 } questions SEC(".maps");
 
 struct answer {
-	const struct policy_header *header;
-	const struct policy_match *match;
+	const void *image;
+	const struct match *match;
 	__u64 *matching;
 	__u32 from;
 };
@@ -24,8 +24,11 @@ struct answer {
 /* The next filter that matches. */
 static long answer_one(__u32 unused, struct answer *answer)
 {
-	__u32 filter = policy_next(answer->header, answer->match, answer->from);
+	const struct policy_header *header = policy_line(answer->image, 0);
+	__u32 filter = POLICY_FILTERS_MAX;
 
+	if (header)
+		filter = match_next(answer->image, header, answer->match, answer->from);
 	if (filter >= POLICY_FILTERS_MAX)
 		return 1;
 	answer->matching[filter / 64] |= 1ULL << filter % 64;
@@ -35,27 +38,22 @@ static long answer_one(__u32 unused, struct answer *answer)
 
 static long ask_one(__u32 i, const void **image)
 {
-	struct policy_question *question = bpf_map_lookup_elem(&questions, &i);
+	struct policy_question *asked = bpf_map_lookup_elem(&questions, &i);
 	const struct policy_header *header = policy_line(*image, 0);
-	struct policy_query query = {};
-	struct policy_match match;
+	struct match match = {};
 	struct answer answer;
+	__u32 application;
 
-	if (!question || !header)
+	if (!asked || !header)
 		return 1;
 	for (int word = 0; word < POLICY_WORDS; word++)
-		question->matching[word] = 0;
-	query.remote = &question->remote;
-	query.udp = question->udp;
-	query.uid = question->uid;
-	query.cgroup_line = question->cgroup_line;
-	query.more = question->more;
-	query.more.local = &question->local;
-	if (!policy_match(*image, header, &query, &match))
+		asked->matching[word] = 0;
+	if (!match_destination(*image, header, &asked->question.to, &match) ||
+	    !match_rest(*image, header, &asked->question, &match, &application))
 		return 0;
-	answer.header = header;
+	answer.image = *image;
 	answer.match = &match;
-	answer.matching = question->matching;
+	answer.matching = asked->matching;
 	answer.from = 0;
 	bpf_loop(POLICY_FILTERS_MAX, answer_one, &answer, 0);
 	return 0;

@@ -3,15 +3,12 @@
 #ifndef WAYBILL_TESTS_POLICY_ASK_H
 #define WAYBILL_TESTS_POLICY_ASK_H
 
-#include "../../kernel/policy.h"
+#include "../../decision/decide.h"
 
 #define QUESTIONS 1024
 
 struct policy_question {
-	struct waybill_address remote, local;
-	struct policy_query_more more; /* its address is that above */
-	__u32 udp, uid, cgroup_line;
-	__u32 reserved;
+	struct question question;
 	__u64 matching[POLICY_WORDS]; /* the answer: a bit for each filter */
 };
 

@@ -62,22 +62,6 @@ static void put_in_force(const struct policy_image *image)
 	close(map);
 }
 
-static void question_fill(struct policy_question *question, const struct policy_image *image,
-			  const struct connection *connection)
-{
-	struct policy_query query;
-
-	query_of(image, connection, &query);
-	*question = (struct policy_question){
-		.remote = connection->remote,
-		.local = connection->local,
-		.more = query.more,
-		.udp = query.udp,
-		.uid = query.uid,
-		.cgroup_line = query.cgroup_line,
-	};
-}
-
 /* The filters that the kernel found, by name, are those of the reference, in its order. */
 static void compare_answer(const struct policy *policy, const struct policy_image *image,
 			   const struct connection *connection,
@@ -105,7 +89,7 @@ static void compare(const struct policy *policy, const struct policy_image *imag
 	put_in_force(image);
 	for (size_t i = 0; i < count; i++) {
 		connection[i] = random_connection(policy);
-		question_fill(&questions[i], image, &connection[i]);
+		questions[i].question = question_of(image, &connection[i]);
 	}
 	assert_int_equal(bpf_prog_test_run_opts(program, &run), 0);
 	assert_int_equal(run.retval, 0);

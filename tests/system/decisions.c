@@ -44,7 +44,7 @@ static bool bind_refused(enum family family, struct waybill_address *asked)
 
 int main(void)
 {
-	static const enum decision wanted[] = {
+	static const enum verdict wanted[] = {
 		/* To 8080: a takes it; from a to b; from b on nobody is left. */
 		DECISION_REDIRECT,
 		DECISION_SEEN,

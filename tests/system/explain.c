@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
  * explain: what platform/explain.c says of a connection is what the kernel half does. Random
- * policies, services that are alive, down, or carry no records on, and random connects and datagrams:
- * every event that a monitor sees, of every hop of the chain, was foretold. Arguments: the seed, the
- * number of policies, and "user" for services that are told by their user.
+ * policies, services that are alive, down, or carry no records on, and random connects and
+ * datagrams: every event that a monitor sees, of every hop of the chain, was foretold. Arguments:
+ * the seed, the number of policies, and "user" for services that are told by their user.
  */
 #include "world.h"
 
@@ -377,7 +377,7 @@ static struct waybill_address normal(const char *text, uint16_t port)
 	return address;
 }
 
-static void foretell(enum decision decision, uint32_t hops, const struct policy_service *service,
+static void foretell(enum verdict decision, uint32_t hops, const struct policy_service *service,
 		     const struct policy_filter *filter)
 {
 	EXPECT(foretold_count < EVENTS);
@@ -394,9 +394,12 @@ static void foretell_step(const struct explanation *explanation, const struct ex
 {
 	uint32_t hops = step->query.hop_count;
 
-	if (step->decision == DECISION_NO_FILTER || step->decision == DECISION_TO_SERVICE ||
-	    step->decision == DECISION_FLOW_FOREIGN) {
+	if (step->decision == DECISION_NO_FILTER || step->decision == DECISION_FLOW_FOREIGN) {
 		foretell(step->decision, hops, NULL, NULL);
+		return;
+	}
+	if (step->decision == DECISION_TO_SERVICE) {
+		foretell(step->decision, hops, step->service[step->slot].service, NULL);
 		return;
 	}
 	if (step->presumed < POLICY_SERVICES_MAX)
@@ -473,7 +476,8 @@ static bool as_foretold(bool udp)
 	return true;
 }
 
-/* That every condition is asked as the whole is: a filter of which none fails is one that matches. */
+/* That every condition is asked as the whole is: a filter of which none fails is one that matches.
+ */
 static void check_conditions(struct explanation *explanation, const struct explain_query *query)
 {
 	struct explain_step step;

@@ -55,7 +55,7 @@ static int deferred_connect(int filter)
 
 static void shares_are_zero(struct world *world)
 {
-	for (uint32_t i = 0, value = 0; i < HANDOFF_SHARES; i++) {
+	for (uint32_t i = 0, value = 0; i < SHARES_MAX; i++) {
 		EXPECT(!bpf_map_lookup_elem(world->instance->map[MAP_SHARES], &i, &value));
 		EXPECT(!value, "share %u is %d", i, (int)value);
 	}

@@ -88,7 +88,7 @@ int main(void)
 	usleep(300000);
 	EXPECT(map_entries(&world, "handoffs") == 0, "%d", map_entries(&world, "handoffs"));
 	EXPECT(map_entries(&world, "handoff_histories") == 0);
-	all_are_zero(&world, "shares", HANDOFF_SHARES);
+	all_are_zero(&world, "shares", SHARES_MAX);
 	all_are_zero(&world, "ports", 65536);
 	EXPECT(counter(&world, COUNT_HANDOFF_LOST) == 0);
 	world_end(&world);

@@ -108,27 +108,37 @@ const struct policy_cell *cell_of(const struct policy_image *image, const char *
 	return cell;
 }
 
-void query_of(const struct policy_image *image, const struct connection *connection,
-	      struct policy_query *query)
+struct question question_of(const struct policy_image *image, const struct connection *connection)
 {
+	const struct policy_header *header = header_of(image);
+	const struct policy_more *more = header->more ? policy_line(image, header->more) : NULL;
 	const struct policy_cell *cell = cell_of(image, connection->cgroup);
-
-	*query = (struct policy_query){
-		.remote = &connection->remote,
-		.udp = connection->udp,
+	struct policy_executable executable = random_executable_number(connection->application);
+	struct question question = {
+		.to = { .destination = connection->remote,
+			.hop_count = connection->onward,
+			.udp = connection->udp },
+		.local = connection->local,
+		.netns = connection->netns,
+		.scope = cell ? cell->key : 0,
 		.uid = connection->user,
-		.cgroup_line = cell ? cell->value : header_of(image)->cgroup_none,
-		.more = {
-			.local = &connection->local,
-			.gid = connection->group,
-			.interface = connection->interface,
-			.executable = random_executable_number(connection->application),
-			.netns = connection->netns,
-			.onward = connection->onward,
-			.original = connection->onward ?
-				random_application_number(connection->original) : 0,
-		},
+		.gid = connection->group,
+		.interface = connection->interface,
+		.original =
+			connection->onward ? random_application_number(connection->original) : 0,
 	};
+
+	if (more)
+		question.application = policy_application_find(image, more, &executable);
+	return question;
+}
+
+bool matches(const struct policy_image *image, const struct question *question, struct match *match)
+{
+	uint32_t application;
+
+	return match_destination(image, header_of(image), &question->to, match) &&
+	       match_rest(image, header_of(image), question, match, &application);
 }
 
 /* Compiles, unless the exceptions of a filter leave nothing: that is refused, and said. */
@@ -163,16 +173,16 @@ void compare_filters(const struct policy *policy, const struct policy_image *ima
 		     const struct connection *connection)
 {
 	const struct policy_header *header = header_of(image);
-	struct policy_query query;
+	struct question question = question_of(image, connection);
 	const struct filter *expected[POLICY_FILTERS_MAX];
 	size_t count = reference_matches(policy, connection, expected), i = 0;
-	struct policy_match match;
+	struct match match;
 	uint32_t filter = POLICY_FILTERS_MAX;
 
-	query_of(image, connection, &query);
-	if (policy_match(image, header, &query, &match))
-		filter = policy_next(header, &match, 0);
-	for (; filter != POLICY_FILTERS_MAX; filter = policy_next(header, &match, filter + 1)) {
+	if (matches(image, &question, &match))
+		filter = match_next(image, header, &match, 0);
+	for (; filter != POLICY_FILTERS_MAX;
+	     filter = match_next(image, header, &match, filter + 1)) {
 		const struct policy_filter *line = policy_filter(image, header, filter);
 		const struct policy_service *service;
 

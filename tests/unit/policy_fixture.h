@@ -29,9 +29,11 @@ static inline const struct policy_header *header_of(const struct policy_image *i
 
 /* The nearest named cgroup, as the kernel half looks for it: NULL if there is none. */
 const struct policy_cell *cell_of(const struct policy_image *image, const char *cgroup);
-/* What the image is asked about a connection, which has to outlive the query. */
-void query_of(const struct policy_image *image, const struct connection *connection,
-	      struct policy_query *query);
+/* What the image is asked about a connection, and whether a filter may match; then match is filled
+ * in. */
+struct question question_of(const struct policy_image *image, const struct connection *connection);
+bool matches(const struct policy_image *image, const struct question *question,
+	     struct match *match);
 /* The filters that match according to the image have to be those of the reference, in its order. */
 void compare_filters(const struct policy *policy, const struct policy_image *image,
 		     const struct connection *connection);
