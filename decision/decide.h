@@ -256,7 +256,12 @@ static long match_search_word(__u32 i, void *data)
 	return 1;
 }
 
-/* The first filter at or after "from" that matches, or POLICY_FILTERS_MAX. */
+/*
+ * The first filter at or after "from" that matches, or POLICY_FILTERS_MAX; MATCH_BROKEN if the
+ * image is not what its compiler makes.
+ */
+#define MATCH_BROKEN (POLICY_FILTERS_MAX + 1)
+
 POLICY_INLINE __u32 match_next(const void *image, const struct policy_header *header,
 			       const struct match *match, __u32 from)
 {
@@ -266,7 +271,7 @@ POLICY_INLINE __u32 match_next(const void *image, const struct policy_header *he
 	for (i = 0; i < CONDITIONS; i++) {
 		search.result[i] = policy_line(image, match->line[i]);
 		if (!search.result[i])
-			return POLICY_FILTERS_MAX;
+			return MATCH_BROKEN;
 	}
 	policy_loop(header->words, match_search_word, &search);
 	return search.found;
@@ -490,6 +495,10 @@ POLICY_INLINE void decide_turn(const void *image, const struct policy_header *he
 {
 	int is_service = 0;
 
+	if (found > POLICY_FILTERS_MAX) {
+		decide_end(decision, DECISION_BROKEN);
+		return;
+	}
 	if (decide_wants_filter(decision))
 		decision->service = decision->filter = 0;
 	else

@@ -24,6 +24,7 @@ static inline void policy_loop(__u32 steps, long (*step)(__u32, void *), void *d
 #define policy_loop(steps, step, data) bpf_loop(steps, step, data, 0)
 #endif
 
+#define POLICY_LINE_BROKEN POLICY_LINES_MAX
 #define POLICY_INLINE static inline __attribute__((always_inline))
 /* Bounded loops stay loops: unrolled they would be too much for the verifier, or the compiler. */
 #define POLICY_LOOP _Pragma("GCC unroll 1")
@@ -83,7 +84,8 @@ static long policy_descend(__u32 level, void *data)
 
 /*
  * bits is a constant of the caller: the width of the values in this table. Every step but the last
- * goes on by POLICY_STRIDE bits or more. Returns a line.
+ * goes on by POLICY_STRIDE bits or more. Returns a line; of a table without leaves, which no
+ * compiler makes, one that does not exist.
  */
 POLICY_INLINE __u32 policy_table_find(const void *image, __u32 root, struct policy_value value,
 				      int bits)
@@ -92,7 +94,7 @@ POLICY_INLINE __u32 policy_table_find(const void *image, __u32 root, struct poli
 
 	if (!(root & POLICY_LEAF))
 		policy_loop((bits + POLICY_STRIDE - 1) / POLICY_STRIDE, policy_descend, &descent);
-	return descent.entry & POLICY_LEAF ? descent.entry & ~POLICY_LEAF : 0;
+	return descent.entry & POLICY_LEAF ? descent.entry & ~POLICY_LEAF : POLICY_LINE_BROKEN;
 }
 
 /* The first (0) or second (1) cell of a key; the compiler of the image uses it too. */

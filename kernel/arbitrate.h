@@ -18,10 +18,13 @@ GLOBAL int decide_destination(const struct subject *to, struct decision *decisio
 	const void *image = policy_in_force();
 	const struct policy_header *header = image ? policy_line(image, 0) : 0;
 
-	if (!to || !decision || !header)
+	if (!to || !decision || !image)
 		return 0;
-	decision->generation = header->generation;
 	decision->step = DECIDE_BEGIN;
+	/* What cannot be goes on to be refused. */
+	if (!header)
+		return 1;
+	decision->generation = header->generation;
 	return match_destination(image, header, to, &decision->match);
 }
 
@@ -42,7 +45,7 @@ GLOBAL int decide_conditions(const struct question *question, struct decision *d
 	return match_rest(image, header, question, &decision->match, &decision->application);
 }
 
-/* The next filter that matches, or POLICY_FILTERS_MAX. */
+/* The next filter that matches, as match_next(). */
 GLOBAL int decide_filter(const struct decision *decision)
 {
 	const void *image = policy_in_force();

@@ -36,15 +36,17 @@ static __always_inline int flow_write(struct bpf_iter__tcp *ctx)
 	struct flow_entry entry = {};
 	struct accepted *accepted;
 	struct sock *sk, *owner;
+	struct tcp_sock *tcp;
 	struct history *history;
 	struct socket *socket;
 	__u32 length;
 
 	if (!common)
 		return 0;
-	sk = (struct sock *)bpf_skc_to_tcp_sock(common);
-	if (!sk)
+	tcp = bpf_skc_to_tcp_sock(common);
+	if (!tcp)
 		return 0;
+	sk = &tcp->inet_conn.icsk_inet.sk;
 	/*
 	 * The record of an MPTCP connection is its parent's, which is the program's socket, as soon
 	 * as it has accepted it. It is shown once, with the addresses that it began with.

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
- * Ends flows that live. An object of its own, loaded when somebody asks for it, over the maps of the
- * instance: so an older kernel, which cannot do it, takes all the rest. A connection is known by its
- * flow id, which both of its sockets bear and no other connection ever has; a flow of datagrams
- * by its number and its client's.
+ * Ends flows that live. An object of its own, loaded when somebody asks for it, over the maps of
+ * the instance: so an older kernel, which cannot do it, takes all the rest. A connection is known
+ * by its flow id, which both of its sockets bear and no other connection ever has; a flow of
+ * datagrams by its number and its client's.
  */
 /* What makes flows is not needed here. */
 #pragma clang diagnostic ignored "-Wunused-function"
@@ -47,15 +47,17 @@ int waybill_reset(struct bpf_iter__tcp *ctx)
 	struct connecting *connecting;
 	struct accepted *accepted;
 	struct sock *sk, *owner;
+	struct tcp_sock *tcp;
 	struct socket *socket;
 	__u32 *failed = 0;
 	__u64 cookie;
 
 	if (!common)
 		return 0;
-	sk = (struct sock *)bpf_skc_to_tcp_sock(common);
-	if (!sk)
+	tcp = bpf_skc_to_tcp_sock(common);
+	if (!tcp)
 		return 0;
+	sk = &tcp->inet_conn.icsk_inet.sk;
 	/* Of an MPTCP connection every subflow is ended; the record is its parent's. */
 	socket = sk->sk_socket;
 	owner = socket && socket->sk ? socket->sk : sk;
@@ -90,7 +92,8 @@ static __always_inline int is_client(struct sock *sk)
 	return 1 << (sk->__sk_common.skc_state & 31) & STATES_CONNECTED && !sk->sk_max_ack_backlog;
 }
 
-/* Whether a hook had to do with it: then its flow is what it is known by, or that of its service. */
+/* Whether a hook had to do with it: then its flow is what it is known by, or that of its service.
+ */
 static __always_inline int is_of_flow(struct sock *owner)
 {
 	struct connecting *connecting = bpf_sk_storage_get(&connects, owner, 0, 0);
@@ -113,14 +116,19 @@ int waybill_sockets(struct bpf_iter__tcp *ctx)
 	struct owner maker = {};
 	struct cgroup *cgroup;
 	struct sock *sk, *owner;
+	struct tcp_sock *tcp;
 	struct socket *socket;
 
 	if (!common)
 		return 0;
-	sk = (struct sock *)bpf_skc_to_tcp_sock(common);
-	if (!sk || !is_client(sk))
+	tcp = bpf_skc_to_tcp_sock(common);
+	if (!tcp)
 		return 0;
-	/* Of an MPTCP connection the program's socket is the parent. One that is closed has none. */
+	sk = &tcp->inet_conn.icsk_inet.sk;
+	if (!is_client(sk))
+		return 0;
+	/* Of an MPTCP connection the program's socket is the parent. One that is closed has none.
+	 */
 	socket = sk->sk_socket;
 	owner = socket ? socket->sk : 0;
 	if (!owner || is_of_flow(owner))

@@ -5,7 +5,6 @@
  */
 #include "instance.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
@@ -77,32 +76,6 @@ int cgroup_id(const char *directory, uint64_t *id)
 	return 0;
 }
 
-/* Looks for an id below a directory. path has room up to PATH_MAX, and is restored on failure. */
-static int find_below(char *path, uint64_t id)
-{
-	size_t length = strlen(path);
-	struct dirent *entry;
-	int error = -ENOENT;
-	DIR *directory;
-
-	directory = opendir(path);
-	if (!directory)
-		return -errno;
-	while (error == -ENOENT && (entry = readdir(directory))) {
-		if (entry->d_type != DT_DIR || entry->d_name[0] == '.' ||
-		    length + strlen(entry->d_name) + 2 > PATH_MAX)
-			continue;
-		sprintf(path + length, "/%s", entry->d_name);
-		error = entry->d_ino == id ? 0 : find_below(path, id);
-		if (error) {
-			error = -ENOENT; /* it may have vanished while we looked */
-			path[length] = '\0';
-		}
-	}
-	closedir(directory);
-	return error;
-}
-
 bool cgroup_shows_all(const char *mount)
 {
 	uint64_t root;
@@ -110,26 +83,53 @@ bool cgroup_shows_all(const char *mount)
 	return !cgroup_id(mount, &root) && root == CGROUP_ROOT;
 }
 
+#define FILEID_KERNFS 0xfe /* of include/linux/exportfs.h: the handle is the id */
+
+/* A descriptor of a cgroup, by its id: the kernel finds it, so nobody else's names are walked. */
+static int open_by_id(const char *mount, uint64_t id)
+{
+	union {
+		struct file_handle handle;
+		unsigned char room[sizeof(struct file_handle) + sizeof(id)];
+	} of = { .handle = { .handle_bytes = sizeof(id), .handle_type = FILEID_KERNFS } };
+	int root = open(mount, O_RDONLY | O_DIRECTORY | O_CLOEXEC), found;
+
+	if (root < 0)
+		return -errno;
+	memcpy(of.handle.f_handle, &id, sizeof(id));
+	found = open_by_handle_at(root, &of.handle, O_PATH | O_CLOEXEC);
+	if (found < 0)
+		found = errno == ESTALE ? -ENOENT : -errno;
+	close(root);
+	return found;
+}
+
 int cgroup_path(uint64_t id, char *path, size_t size)
 {
-	char found[PATH_MAX];
-	uint64_t root;
-	size_t mount;
-	int error;
+	char mount[PATH_MAX], link[64], found[PATH_MAX];
+	int descriptor, error;
+	ssize_t length;
+	uint64_t is;
 
-	error = cgroup_mount(found, sizeof(found), NULL);
-	if (!error)
-		error = cgroup_id(found, &root);
+	error = cgroup_mount(mount, sizeof(mount), NULL);
 	if (error)
 		return error;
-	mount = strlen(found);
-	if (id != root)
-		error = find_below(found, id);
+	descriptor = open_by_id(mount, id);
+	if (descriptor < 0)
+		return descriptor;
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", descriptor);
+	length = readlink(link, found, sizeof(found) - 1);
+	error = length < 0 ? -errno : 0;
+	close(descriptor);
 	if (error)
 		return error;
-	if (strlen(found + mount) >= size)
+	found[length] = '\0';
+	/* One that was removed meanwhile, or is not below the mount. */
+	if (strncmp(found, mount, strlen(mount)) || cgroup_id(found, &is) || is != id)
+		return -ENOENT;
+	if (strlen(found + strlen(mount)) >= size)
 		return -ENAMETOOLONG;
-	strcpy(path, id == root ? "/" : found + mount);
+	strcpy(path, found[strlen(mount)] ? found + strlen(mount) : "/");
 	return 0;
 }
 
