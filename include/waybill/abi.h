@@ -23,7 +23,8 @@
  *      ERANGE (buffer too small: nothing is copied; WAYBILL_REDIRECT_INFO tells the size).
  * set: EACCES (the caller is not the service that the records were issued to),
  *      EBADMSG (malformed, truncated, edited or forged), EKEYEXPIRED (genuine, but too old),
- *      EISCONN (connect was already called), ENOMEM (the socket has no memory left for them).
+ *      EISCONN (connect was already called), ENOMEM (the socket has no memory left for them),
+ *      ELOOP (they are so long that no hop could be added; the engine issues none of these).
  * both: EOPNOTSUPP, or from older kernels ENOPROTOOPT (the platform is not up for this socket).
  *
  * A failed set changes nothing: records that were set before are still on the socket. Records
@@ -86,8 +87,8 @@
  * set, on a datagram socket: struct waybill_flow_records, then the blob. The records of the flow
  * that the next datagram from this socket to this destination creates. Errors as for
  * WAYBILL_REDIRECT_RECORDS; EISCONN: the flow exists already, and is as it is. ENOBUFS: too many
- * flows. ELOOP: one hop more would be too long. (WAYBILL_REDIRECT_RECORDS itself, set on a datagram socket, is for connect(2), and for
- * every flow that the socket creates without connect.)
+ * flows. ELOOP: one hop more would be too long. (WAYBILL_REDIRECT_RECORDS itself, set on a datagram
+ * socket, is for connect(2), and for every flow that the socket creates without connect.)
  */
 #define WAYBILL_FLOW_RECORDS 7
 
@@ -140,7 +141,7 @@ struct waybill_process {
 	__u32 uid;
 	__u32 gid;
 	__u32 application; /* number of its executable, if the policy named it; else 0 */
-	__u64 cgroup; /* id of its cgroup2 cgroup: the inode number of the directory */
+	__u64 cgroup;      /* id of its cgroup2 cgroup: the inode number of the directory */
 	char comm[16];
 };
 
@@ -157,8 +158,9 @@ struct waybill_flow_peer {
 };
 
 /*
- * What is known of one redirected connection, or flow of datagrams. Later versions add fields at the end; a caller
- * passes the size of the struct that it was compiled with and gets that part of it.
+ * What is known of one redirected connection, or flow of datagrams. Later versions add fields at
+ * the end; a caller passes the size of the struct that it was compiled with and gets that part of
+ * it.
  */
 struct waybill_info {
 	__u32 size;         /* bytes filled in */

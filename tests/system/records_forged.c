@@ -112,6 +112,14 @@ static void rearrange(void)
 	expect_refused("hop put twice", size + RECORDS_HOP_SIZE, 0);
 }
 
+static void key_mac(const struct record_key *key, size_t length)
+{
+	__u64 mac[2];
+
+	records_mac(forged, length - RECORDS_MAC_SIZE, key, mac);
+	memcpy(forged + length - RECORDS_MAC_SIZE, mac, sizeof(mac));
+}
+
 static void forge(void)
 {
 	struct record_key guess = {};
@@ -161,6 +169,60 @@ static void mix(int other)
 	}
 }
 
+/* With the very key: what the kernel half would never sign. */
+static void sign(struct world *world)
+{
+	struct records_header *header = (void *)forged;
+	struct key_ring ring;
+	struct message message;
+	struct record_key key;
+
+	as_root(world);
+	EXPECT(!instance_keys(world->instance, &ring, &message), "%s", message.text);
+	key = ring.keys[ring.current % KEYS].key;
+	as_service(world, SERVICES - 1);
+
+	begin();
+	key_mac(&key, size);
+	EXPECT_RESULT(set_records(onward, forged, size), 0);
+	begin();
+	header->flow++;
+	key_mac(&key, size);
+	expect_refused("flow of the header not that of the last hop", size, 0);
+	begin();
+	((struct records_hop *)hop(SERVICES - 1))->flow++;
+	key_mac(&key, size);
+	expect_refused("flow of the last hop not that of the header", size, 0);
+	begin();
+	((struct records_hop *)hop(SERVICES - 1))->service =
+		((struct records_hop *)hop(0))->service;
+	key_mac(&key, size);
+	expect_refused("service of the last hop not that of the header", size, 0);
+	begin();
+	header->hop_count--;
+	key_mac(&key, size);
+	expect_refused("fewer hops in the header", size, 0);
+	begin();
+	((struct records_hop *)hop(1))->length = 104;
+	key_mac(&key, size);
+	expect_refused("a hop that is too short", size, 0);
+	begin();
+	((struct records_hop *)hop(SERVICES - 1))->length += 8;
+	key_mac(&key, size);
+	expect_refused("a part beyond the parts", size, 0);
+	/* A part of another implementer's is carried on; one that leaves no room for a hop is not. */
+	for (size_t room = 8; room <= 1600; room += 1592) {
+		size_t length = size + room;
+
+		begin();
+		memset(hop(SERVICES), 0, room);
+		*(__u32 *)hop(SERVICES) = 0x4000 | room << 16;
+		header->length = length;
+		key_mac(&key, length);
+		EXPECT_RESULT(set_records(onward, forged, length), room == 8 ? 0 : -ELOOP);
+	}
+}
+
 int main(void)
 {
 	struct leg leg[SERVICES], other[SERVICES];
@@ -186,6 +248,8 @@ int main(void)
 	mix(other[SERVICES - 1].accepted);
 	EXPECT(counted(&world, COUNT_RECORDS_BAD) == refused);
 	EXPECT_RESULT(state_of(onward), -ENOTCONN);
+	sign(&world);
+	EXPECT(counted(&world, COUNT_RECORDS_BAD) == refused);
 	/* And it was none of this that kept the genuine ones from passing. */
 	EXPECT_RESULT(set_records(onward, genuine, size), 0);
 	EXPECT_RESULT(state_of(onward), WAYBILL_REDIRECTED_BY_SELF);
