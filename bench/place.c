@@ -337,7 +337,7 @@ int place_attach(struct place *place, char *error, size_t size)
 
 	if (place->recipe.kind == PLACE_PLAIN || is_nft(place))
 		return 0;
-	status = instance_create_private(place->cgroup, true, &place->instance, &message);
+	status = instance_create_private(place->cgroup, &place->instance, &message);
 	if (!status && place->recipe.kind != PLACE_NO_POLICY) {
 		text = policy_write(place, &length);
 		status =

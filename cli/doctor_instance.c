@@ -26,7 +26,8 @@ static int on_link(void *data, const struct link_report *report)
 		links->effective++;
 		break;
 	case LINK_MISSING:
-		doctor_find(links->doctor, SEVERITY_ERROR, thing, "waybill down, then waybill up",
+		doctor_find(links->doctor, SEVERITY_ERROR, thing,
+			    "waybill up, which makes it again",
 			    "it is not pinned: its hook does nothing");
 		break;
 	case LINK_ORPHANED:

@@ -2,7 +2,7 @@
 /*
  * Programs on cgroups, through links. Of a pinned instance each link is pinned as soon as it is
  * made, so a link is either pinned or gone when we are killed; of a private one the process
- * holds them. The option hooks have links of their own, one pair for each cgroup with services.
+ * holds them. The option hooks have links of their own, for each cgroup with services.
  */
 #include "instance.h"
 
@@ -18,21 +18,28 @@
 
 #include "waybill.skel.h"
 
-/* The hooks of sockets, in the order of attaching: what a redirect needs comes before it. */
-const char *const socket_links[] = {
-	"handoff", "peername4", "peername6", "bind4",    "bind6", "bound4",
-	"bound6",  "release",   "connect6",  "connect4", NULL,
-};
-
-#define SOCKET_LINKS (sizeof(socket_links) / sizeof(*socket_links) - 1)
-
-static struct bpf_program *program_of_link(struct waybill_bpf *programs, const char *link)
+int cgroup_open(uint64_t id)
 {
-	char name[64];
+	char mount[PATH_MAX / 2], below[PATH_MAX / 2], path[PATH_MAX];
+	int descriptor, error = cgroup_mount(mount, sizeof(mount), NULL);
 
-	/* An option hook's link is named after its cgroup: get-123. */
-	snprintf(name, sizeof(name), "waybill_%.*s", (int)strcspn(link, "-"), link);
-	return bpf_object__find_program_by_name(programs->obj, name);
+	if (!error)
+		error = cgroup_path(id, below, sizeof(below));
+	if (error)
+		return error;
+	snprintf(path, sizeof(path), "%s%s", mount, below);
+	descriptor = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	return descriptor < 0 ? -errno : descriptor;
+}
+
+static bool link_is_pinned(const struct instance *instance, const char *name)
+{
+	char path[PATH_MAX];
+
+	if (!instance->directory[0])
+		return false;
+	snprintf(path, sizeof(path), "%s/links/%s", instance->directory, name);
+	return !access(path, F_OK);
 }
 
 /* Attaches a program that is given by its descriptor, and pins or keeps the link. */
@@ -65,82 +72,77 @@ static int link_make(struct instance *instance, int program, enum bpf_attach_typ
 	return 0;
 }
 
-int attach_sockets(struct instance *instance, struct waybill_bpf *programs, const char *cgroup,
-		   struct message *message)
+static int instance_cgroup_open(const struct instance *instance, const char *directory,
+				struct message *message)
 {
-	int descriptor, error = 0;
+	int cgroup;
 
-	descriptor = open(cgroup, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (descriptor < 0)
-		return fail(message, -errno, "%s: %s (is it a cgroup of cgroup2?)", cgroup,
-			    strerror(errno));
-	for (size_t i = 0; !error && i < SOCKET_LINKS; i++) {
-		struct bpf_program *program = program_of_link(programs, socket_links[i]);
-
-		if (!bpf_program__autoload(program))
-			continue;
-		error = link_make(instance, bpf_program__fd(program),
-				  bpf_program__expected_attach_type(program), descriptor,
-				  socket_links[i], message);
+	if (directory) {
+		cgroup = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		cgroup = cgroup < 0 ? -errno : cgroup;
+	} else {
+		cgroup = cgroup_open(instance->control.cgroup);
 	}
-	close(descriptor);
+	if (cgroup < 0)
+		fail(message, cgroup, "the instance's cgroup %s: %s (is it one of cgroup2?)",
+		     instance->control.cgroup_path, strerror(-cgroup));
+	return cgroup;
+}
+
+int attach_programs(struct instance *instance, struct waybill_bpf *programs, unsigned int families,
+		    const char *directory, struct message *message)
+{
+	const struct kernel_program *program = NULL;
+	int cgroup = instance_cgroup_open(instance, directory, message), error = 0;
+
+	if (cgroup < 0)
+		return cgroup;
+	while (!error && (program = kernel_program_next(program, families)))
+		if (!link_is_pinned(instance, program->name))
+			error = link_make(instance,
+					  bpf_program__fd(object_program(programs->obj, program)),
+					  program->type, cgroup, program->name, message);
+	close(cgroup);
 	return error;
 }
 
-/* Whether the option hooks of a cgroup are attached already. */
-static bool options_attached(const struct instance *instance, uint64_t cgroup)
-{
-	char path[PATH_MAX];
-
-	if (!instance->directory[0])
-		return false;
-	snprintf(path, sizeof(path), "%s/links/set-%" PRIu64, instance->directory, cgroup);
-	return !access(path, F_OK);
-}
-
 /* The descriptor of a program that a policy may need, for close(). */
-static int program_open(struct instance *instance, const char *name)
+static int program_open(struct instance *instance, const struct kernel_program *program)
 {
 	char path[PATH_MAX];
 
 	if (instance->programs)
-		return fcntl(bpf_program__fd(program_of_link(instance->programs, name)),
+		return fcntl(bpf_program__fd(object_program(instance->programs->obj, program)),
 			     F_DUPFD_CLOEXEC, 3);
-	snprintf(path, sizeof(path), "%s/programs/%s", instance->directory, name);
+	snprintf(path, sizeof(path), "%s/programs/%s", instance->directory, program->name);
 	return bpf_obj_get(path);
 }
 
-/* The option hooks. "set" is what options_attached() asks for, so it comes last. */
-static const struct {
-	const char *name;
-	enum bpf_attach_type type;
-} option_links[] = {
-	{ "get", BPF_CGROUP_GETSOCKOPT },
-	{ "set", BPF_CGROUP_SETSOCKOPT },
-};
-
-#define OPTION_LINKS (sizeof(option_links) / sizeof(*option_links))
-
-static int attach_options_to(struct instance *instance, const int programs[OPTION_LINKS],
-			     const char *mount, uint64_t cgroup, struct message *message)
+static void link_of_cgroup(const struct kernel_program *program, uint64_t cgroup, char name[64])
 {
-	char path[PATH_MAX], below[PATH_MAX / 2], name[64];
-	int descriptor, error;
+	snprintf(name, 64, "%s-%" PRIu64, program->name, cgroup);
+}
 
-	error = cgroup_path(cgroup, below, sizeof(below));
-	if (error)
-		return fail(message, error, "cgroup %" PRIu64 ": %s", cgroup, strerror(-error));
-	snprintf(path, sizeof(path), "%s%s", mount, below);
-	descriptor = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+/* Whether the option hooks of a cgroup are attached already, all of them. */
+static bool options_attached(const struct instance *instance, uint64_t cgroup)
+{
+	char name[64];
+
+	link_of_cgroup(kernel_program_last(PROGRAMS_OPTIONS), cgroup, name);
+	return link_is_pinned(instance, name);
+}
+
+static int attach_option(struct instance *instance, const struct kernel_program *program,
+			 uint64_t cgroup, int directory, struct message *message)
+{
+	int error, descriptor = program_open(instance, program);
+	char name[64];
+
 	if (descriptor < 0)
-		return fail(message, -errno, "%s: %s", path, strerror(errno));
-	for (size_t i = 0; !error && i < OPTION_LINKS; i++) {
-		if (programs[i] < 0)
-			continue;
-		snprintf(name, sizeof(name), "%s-%" PRIu64, option_links[i].name, cgroup);
-		error = link_make(instance, programs[i], option_links[i].type, descriptor, name,
-				  message);
-	}
+		return fail(message, -errno, "%s/programs: %s (waybill down, then waybill up)",
+			    instance->directory, strerror(errno));
+	link_of_cgroup(program, cgroup, name);
+	error = link_make(instance, descriptor, program->type, directory, name, message);
 	close(descriptor);
 	return error;
 }
@@ -148,88 +150,59 @@ static int attach_options_to(struct instance *instance, const int programs[OPTIO
 int attach_options(struct instance *instance, const uint64_t *cgroups, size_t count,
 		   struct message *message)
 {
-	char mount[PATH_MAX / 2];
-	int programs[OPTION_LINKS], error;
+	int cgroup, error = 0;
 
-	error = cgroup_mount(mount, sizeof(mount), message);
-	if (error)
-		return error;
-	for (size_t i = 0; i < OPTION_LINKS; i++) {
-		programs[i] = -1;
-		if (instance->programs && !bpf_program__autoload(program_of_link(
-						  instance->programs, option_links[i].name)))
+	for (size_t i = 0; !error && i < count; i++) {
+		const struct kernel_program *program = NULL;
+
+		if (options_attached(instance, cgroups[i]))
 			continue;
-		programs[i] = program_open(instance, option_links[i].name);
-		if (programs[i] < 0 && !error)
-			error = fail(message, -errno,
-				     "%s/programs: %s (waybill down, then waybill up)",
-				     instance->directory, strerror(errno));
+		cgroup = cgroup_open(cgroups[i]);
+		if (cgroup < 0)
+			return fail(message, cgroup, "cgroup %" PRIu64 ": %s", cgroups[i],
+				    strerror(-cgroup));
+		while (!error && (program = kernel_program_next(program, PROGRAMS_OPTIONS)))
+			error = attach_option(instance, program, cgroups[i], cgroup, message);
+		close(cgroup);
 	}
-	for (size_t i = 0; !error && i < count; i++)
-		if (!options_attached(instance, cgroups[i]))
-			error = attach_options_to(instance, programs, mount, cgroups[i], message);
-	for (size_t i = 0; i < OPTION_LINKS; i++)
-		if (programs[i] >= 0)
-			close(programs[i]);
 	return error;
 }
 
-/*
- * The hooks of datagrams, which cost every datagram below the cgroup something even if they find at
- * once that it is none of theirs: they are attached with the first policy that redirects any.
- */
-static const struct {
-	const char *name;
-	enum bpf_attach_type type;
-} datagram_links[] = {
-	{ "recvmsg6", BPF_CGROUP_UDP6_RECVMSG },   { "recvmsg4", BPF_CGROUP_UDP4_RECVMSG },
-	{ "sendmsg6", BPF_CGROUP_UDP6_SENDMSG },   { "sendmsg4", BPF_CGROUP_UDP4_SENDMSG },
-	{ "datagram6", BPF_CGROUP_INET6_CONNECT }, { "datagram4", BPF_CGROUP_INET4_CONNECT },
-};
-
-static int attach_datagrams_to(struct instance *instance, int cgroup, struct message *message)
+static bool datagrams_attached(const struct instance *instance)
 {
-	char path[PATH_MAX];
-	int program, error = 0;
+	const struct kernel_program *program = NULL;
 
-	for (size_t i = 0; !error && i < sizeof(datagram_links) / sizeof(*datagram_links); i++) {
-		snprintf(path, sizeof(path), "%s/links/%s", instance->directory,
-			 datagram_links[i].name);
-		if (instance->directory[0] && !access(path, F_OK))
-			continue;
-		program = program_open(instance, datagram_links[i].name);
-		if (program < 0)
-			return fail(message, -errno,
-				    "%s/programs: %s (waybill down, then waybill up)",
-				    instance->directory, strerror(errno));
-		error = link_make(instance, program, datagram_links[i].type, cgroup,
-				  datagram_links[i].name, message);
-		close(program);
-	}
-	return error;
+	while ((program = kernel_program_next(program, PROGRAMS_DATAGRAMS)))
+		if (!link_is_pinned(instance, program->name))
+			return instance->datagrams_attached;
+	return true;
 }
 
 int attach_datagrams(struct instance *instance, struct message *message)
 {
-	char mount[PATH_MAX / 2], below[PATH_MAX / 2], path[PATH_MAX];
-	int cgroup, error;
+	struct waybill_bpf *programs;
+	int error;
 
-	if (instance->datagrams_attached)
+	if (datagrams_attached(instance))
 		return 0;
-	error = cgroup_mount(mount, sizeof(mount), message);
+	error = programs_load(instance, PROGRAMS_DATAGRAMS, &programs, message);
 	if (error)
 		return error;
-	error = cgroup_path(instance->control.cgroup, below, sizeof(below));
-	if (error)
-		return fail(message, error, "the instance's cgroup: %s", strerror(-error));
-	snprintf(path, sizeof(path), "%s%s", mount, below);
-	cgroup = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (cgroup < 0)
-		return fail(message, -errno, "%s: %s", path, strerror(errno));
-	error = attach_datagrams_to(instance, cgroup, message);
-	close(cgroup);
-	instance->datagrams_attached = !error;
+	error = attach_programs(instance, programs, PROGRAMS_DATAGRAMS, NULL, message);
+	waybill_bpf__destroy(programs);
+	instance->datagrams_attached = !error && !instance->directory[0];
 	return error;
+}
+
+bool datagrams_wanted(struct instance *instance)
+{
+	const struct kernel_program *program = NULL;
+	struct policy_header header;
+
+	while ((program = kernel_program_next(program, PROGRAMS_DATAGRAMS)))
+		if (link_is_pinned(instance, program->name))
+			return true;
+	return !instance_policy_header(instance, &header) && header.udp;
 }
 
 /* Calls each for every link that is pinned. */
@@ -290,7 +263,7 @@ struct renewal {
 static int link_renew(const char *path, const char *name, void *data)
 {
 	struct renewal *renewal = data;
-	struct bpf_program *program = program_of_link(renewal->programs, name);
+	const struct kernel_program *program = kernel_program_of(name);
 	int link, error;
 
 	if (!program)
@@ -299,7 +272,8 @@ static int link_renew(const char *path, const char *name, void *data)
 	link = bpf_obj_get(path);
 	if (link < 0)
 		return fail(renewal->message, -errno, "%s: %s", path, strerror(errno));
-	error = bpf_link_update(link, bpf_program__fd(program), NULL);
+	error = bpf_link_update(
+		link, bpf_program__fd(object_program(renewal->programs->obj, program)), NULL);
 	/* The cgroup that it was attached to is gone: nothing to renew, apply drops the link. */
 	if (error == -ENOLINK)
 		error = 0;
@@ -319,9 +293,5 @@ int attach_renew(struct instance *instance, struct waybill_bpf *programs, struct
 
 bool attach_complete(const struct instance *instance)
 {
-	char path[PATH_MAX];
-
-	snprintf(path, sizeof(path), "%s/links/%s", instance->directory,
-		 socket_links[SOCKET_LINKS - 1]);
-	return !access(path, F_OK);
+	return link_is_pinned(instance, kernel_program_last(PROGRAMS_CONNECTIONS)->name);
 }

@@ -15,21 +15,6 @@
 #define PROGRAMS_MAX 256 /* on one hook; the kernel allows 64 a cgroup */
 #define LINKS_MAX 512
 
-/* Opens a cgroup by its id, or -errno. */
-static int cgroup_open(uint64_t id)
-{
-	char mount[PATH_MAX / 2], below[PATH_MAX / 2], path[PATH_MAX];
-	int error = cgroup_mount(mount, sizeof(mount), NULL), descriptor;
-
-	if (!error)
-		error = cgroup_path(id, below, sizeof(below));
-	if (error)
-		return error;
-	snprintf(path, sizeof(path), "%s%s", mount, below);
-	descriptor = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	return descriptor < 0 ? -errno : descriptor;
-}
-
 /* The programs that a cgroup runs on a hook, those of cgroups above included. */
 static int effective(int cgroup, enum bpf_attach_type type, uint32_t ids[PROGRAMS_MAX],
 		     uint32_t *count)
@@ -87,32 +72,34 @@ static int inspect_pin(struct instance *instance, const char *name,
 	return each(data, &report);
 }
 
-static bool is_socket_link(const char *name)
+/* The families of which every program has to be attached to the instance's cgroup. */
+static unsigned int families_wanted(struct instance *instance)
 {
-	for (size_t i = 0; socket_links[i]; i++)
-		if (!strcmp(socket_links[i], name))
-			return true;
-	return false;
+	return PROGRAMS_CONNECTIONS | (datagrams_wanted(instance) ? PROGRAMS_DATAGRAMS : 0);
 }
 
 int instance_links(struct instance *instance,
 		   int (*each)(void *data, const struct link_report *report), void *data,
 		   struct message *message)
 {
+	unsigned int families = families_wanted(instance);
+	const struct kernel_program *program = NULL;
 	struct dirent *entry;
 	char path[PATH_MAX];
 	DIR *directory;
 	int error = 0;
 
-	for (size_t i = 0; !error && socket_links[i]; i++)
-		error = inspect_pin(instance, socket_links[i], each, data);
+	while (!error && (program = kernel_program_next(program, families)))
+		error = inspect_pin(instance, program->name, each, data);
 	snprintf(path, sizeof(path), "%s/links", instance->directory);
 	directory = opendir(path);
 	if (!directory)
 		return fail(message, -errno, "%s: %s", path, strerror(errno));
-	while (!error && (entry = readdir(directory)))
-		if (entry->d_name[0] != '.' && !is_socket_link(entry->d_name))
+	while (!error && (entry = readdir(directory))) {
+		program = kernel_program_of(entry->d_name);
+		if (entry->d_name[0] != '.' && !(program && program->family & families))
 			error = inspect_pin(instance, entry->d_name, each, data);
+	}
 	closedir(directory);
 	return error;
 }
@@ -154,31 +141,22 @@ static int foreign(const char *hook, uint32_t id,
 	return each(data, &(struct foreign_program){ hook, info.name, id });
 }
 
+/* Whether the hook was asked about already, or there is none. */
+static bool is_hooked_before(const struct kernel_program *program)
+{
+	const struct kernel_program *other = NULL;
+
+	while ((other = kernel_program_next(other, PROGRAMS_ALL)) != program)
+		if (other->type == program->type)
+			return true;
+	return !program->hook;
+}
+
 int instance_foreign_programs(struct instance *instance,
 			      int (*each)(void *data, const struct foreign_program *program),
 			      void *data, struct message *message)
 {
-	static const struct {
-		enum bpf_attach_type type;
-		const char *name;
-	} hooks[] = {
-		{ BPF_CGROUP_INET4_CONNECT, "connect4" },
-		{ BPF_CGROUP_INET6_CONNECT, "connect6" },
-		{ BPF_CGROUP_UDP4_SENDMSG, "sendmsg4" },
-		{ BPF_CGROUP_UDP6_SENDMSG, "sendmsg6" },
-		{ BPF_CGROUP_UDP4_RECVMSG, "recvmsg4" },
-		{ BPF_CGROUP_UDP6_RECVMSG, "recvmsg6" },
-		{ BPF_CGROUP_INET4_GETPEERNAME, "getpeername4" },
-		{ BPF_CGROUP_INET6_GETPEERNAME, "getpeername6" },
-		{ BPF_CGROUP_INET4_BIND, "bind4" },
-		{ BPF_CGROUP_INET6_BIND, "bind6" },
-		{ BPF_CGROUP_INET4_POST_BIND, "post_bind4" },
-		{ BPF_CGROUP_INET6_POST_BIND, "post_bind6" },
-		{ BPF_CGROUP_INET_SOCK_RELEASE, "sock_release" },
-		{ BPF_CGROUP_SOCK_OPS, "sockops" },
-		{ BPF_CGROUP_GETSOCKOPT, "getsockopt" },
-		{ BPF_CGROUP_SETSOCKOPT, "setsockopt" },
-	};
+	const struct kernel_program *program = NULL;
 	uint32_t ids[PROGRAMS_MAX], count;
 	struct own own = { .count = 0 };
 	int cgroup, error = instance_links(instance, keep_own, &own, message);
@@ -189,12 +167,12 @@ int instance_foreign_programs(struct instance *instance,
 	if (cgroup < 0)
 		return fail(message, cgroup, "cgroup %s: %s", instance->control.cgroup_path,
 			    strerror(-cgroup));
-	for (size_t i = 0; !error && i < sizeof(hooks) / sizeof(*hooks); i++) {
-		if (effective(cgroup, hooks[i].type, ids, &count))
+	while (!error && (program = kernel_program_next(program, PROGRAMS_ALL))) {
+		if (is_hooked_before(program) || effective(cgroup, program->type, ids, &count))
 			continue;
-		for (uint32_t j = 0; !error && j < count; j++)
-			if (!is_own(&own, ids[j]))
-				error = foreign(hooks[i].name, ids[j], each, data);
+		for (uint32_t i = 0; !error && i < count; i++)
+			if (!is_own(&own, ids[i]))
+				error = foreign(program->hook, ids[i], each, data);
 	}
 	close(cgroup);
 	return error;

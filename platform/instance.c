@@ -302,7 +302,7 @@ static int make(struct instance *instance, const char *cgroup, const char *direc
 	int error;
 
 	memory_uncharged(&place);
-	error = programs_load(instance, &programs, message);
+	error = programs_load(instance, PROGRAMS_ALWAYS, &programs, message);
 	memory_charged(&place);
 	if (error)
 		return error;
@@ -318,21 +318,30 @@ static int make(struct instance *instance, const char *cgroup, const char *direc
 	if (!error)
 		error = instance_sources6(instance, instance_owner(instance->name), message);
 	if (!error)
-		error = attach_sockets(instance, programs, directory, message);
+		error = attach_programs(instance, programs, PROGRAMS_CONNECTIONS, directory,
+					message);
 	waybill_bpf__destroy(programs);
 	return error;
 }
 
 static int renew(struct instance *instance, struct message *message)
 {
+	unsigned int families = PROGRAMS_ALWAYS;
 	struct waybill_bpf *programs = NULL;
 	int error;
 
-	error = programs_load(instance, &programs, message);
+	if (datagrams_wanted(instance))
+		families |= PROGRAMS_DATAGRAMS;
+	error = programs_load(instance, families, &programs, message);
 	if (!error)
 		error = programs_pin(instance, programs, message);
 	if (!error)
 		error = attach_renew(instance, programs, message);
+	/* What is not there: an `apply` was killed, or somebody removed it. */
+	if (!error)
+		error = attach_programs(instance, programs,
+					families & (PROGRAMS_CONNECTIONS | PROGRAMS_DATAGRAMS),
+					NULL, message);
 	waybill_bpf__destroy(programs);
 	return error;
 }
@@ -411,8 +420,7 @@ int instance_down(const char *name, bool *found, struct message *message)
 	return error;
 }
 
-int instance_create_private(const char *cgroup, bool datagrams, struct instance **out,
-			    struct message *message)
+int instance_create_private(const char *cgroup, struct instance **out, struct message *message)
 {
 	char mount[PATH_MAX / 2], path[256], directory[PATH_MAX];
 	struct memory_place memory;
@@ -429,14 +437,14 @@ int instance_create_private(const char *cgroup, bool datagrams, struct instance 
 	instance = instance_new("private");
 	if (!instance)
 		return fail(message, -ENOMEM, "out of memory");
-	instance->without_datagrams = !datagrams;
 	memory_uncharged(&memory);
-	error = programs_load(instance, &instance->programs, message);
+	error = programs_load(instance, PROGRAMS_ALWAYS, &instance->programs, message);
 	memory_charged(&memory);
 	if (!error)
 		error = begin(instance, path, directory, message);
 	if (!error)
-		error = attach_sockets(instance, instance->programs, directory, message);
+		error = attach_programs(instance, instance->programs, PROGRAMS_CONNECTIONS,
+					directory, message);
 	if (error)
 		instance_close(instance);
 	else

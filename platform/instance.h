@@ -42,6 +42,44 @@ enum instance_map {
 
 extern const char *const instance_maps[MAPS];
 
+/*
+ * programs.c: the programs of the kernel half. A family is loaded, attached and renewed as one:
+ * that of connections by `up`, on the instance's cgroup; that of datagrams on it too, but by the
+ * first policy that redirects any, since it costs every datagram something; that of options on the
+ * cgroups of services, as the policy says. The last one is for who asks, and attached to nothing.
+ */
+enum program_family {
+	PROGRAMS_CONNECTIONS = 1,
+	PROGRAMS_DATAGRAMS = 2,
+	PROGRAMS_OPTIONS = 4,
+	PROGRAMS_ASKED = 8,
+};
+
+#define PROGRAMS_ALWAYS (PROGRAMS_CONNECTIONS | PROGRAMS_OPTIONS | PROGRAMS_ASKED)
+#define PROGRAMS_ALL (PROGRAMS_ALWAYS | PROGRAMS_DATAGRAMS)
+#define PROGRAMS_PINNED (PROGRAMS_OPTIONS | PROGRAMS_ASKED) /* by themselves: wanted again, later */
+
+struct kernel_program {
+	const char
+		*name; /* of its link, and of its pin; in the object PROGRAM_PREFIX is before it */
+	enum program_family family;
+	enum bpf_attach_type type;
+	const char *hook; /* for people; NULL if it is not attached to a cgroup */
+};
+
+#define PROGRAM_PREFIX "waybill_"
+
+/* The next one of some families, in the order of attaching; the first after NULL; NULL at the end. */
+const struct kernel_program *kernel_program_next(const struct kernel_program *before,
+						 unsigned int families);
+/* The program of a link, by the link's name, or NULL. */
+const struct kernel_program *kernel_program_of(const char *link);
+/* The one that is attached last. */
+const struct kernel_program *kernel_program_last(unsigned int families);
+/* In an object that is open. */
+struct bpf_program *object_program(const struct bpf_object *object,
+				   const struct kernel_program *program);
+
 struct waybill_bpf;
 
 struct instance {
@@ -51,8 +89,7 @@ struct instance {
 	struct control control;
 	/* Of a private instance only: what holds its programs and links. */
 	struct waybill_bpf *programs;
-	bool without_datagrams;
-	bool datagrams_attached; /* by this process */
+	bool datagrams_attached;
 	int *links;
 	size_t link_count;
 };
@@ -84,12 +121,6 @@ int bpffs_lock(struct message *message);
 void bpffs_unlock(int lock);
 int bpffs_remove(const char *directory, bool *found, struct message *message);
 
-#define PROGRAMS_PINNED                                                                            \
-	{                                                                                          \
-		"get", "set", "flows", "recvmsg6", "recvmsg4", "sendmsg6", "sendmsg4",             \
-			"datagram6", "datagram4"                                                   \
-	} /* by others than links */
-
 /*
  * memory.c: what is made between the two calls is charged to no memory cgroup. Where the process
  * may not move (in a container), it is charged as usual.
@@ -101,36 +132,40 @@ struct memory_place {
 void memory_uncharged(struct memory_place *place);
 void memory_charged(const struct memory_place *place);
 
-/* attach.c: the programs that are not tied to services' cgroups, and those that are. */
-int attach_sockets(struct instance *instance, struct waybill_bpf *programs, const char *cgroup,
-		   struct message *message);
+/*
+ * attach.c: attaches those programs of some families that are not attached yet to the instance's
+ * cgroup, which is at directory, or, if that is NULL, found by its id.
+ */
+int attach_programs(struct instance *instance, struct waybill_bpf *programs, unsigned int families,
+		    const char *directory, struct message *message);
 int attach_options(struct instance *instance, const uint64_t *cgroups, size_t count,
 		   struct message *message);
-/* The hooks of datagrams, if they are not attached yet. They stay, for flows that live. */
+/* Loads and attaches the programs for datagrams, unless they are. They stay, for flows that live. */
 int attach_datagrams(struct instance *instance, struct message *message);
+/* Whether they have to be there: a policy wants them, or one did, so that flows may live. */
+bool datagrams_wanted(struct instance *instance);
 /* Detaches the option hooks from all cgroups but these. */
 int detach_options(struct instance *instance, const uint64_t *cgroups, size_t count);
-/* The links that every instance has, by their names; ends with NULL. */
-extern const char *const socket_links[];
 /* Gives every link of a pinned instance the programs given. */
 int attach_renew(struct instance *instance, struct waybill_bpf *programs, struct message *message);
+/* Whether everything that `up` attaches is attached: it was not interrupted. */
+bool attach_complete(const struct instance *instance);
+/* Opens a cgroup by its id. Returns a descriptor or -errno. */
+int cgroup_open(uint64_t id);
 
 /* apply.c: makes the map of an image, filled and frozen. Returns its descriptor. */
 int image_map(const struct policy_image *image, struct message *message);
 
 /*
- * load.c: loads the programs, with the maps that the instance has; else its maps are theirs. And
- * pins them, and opens the maps of an instance that is pinned.
+ * load.c: loads the programs of some families, with the maps that the instance has; else its maps
+ * are theirs. And pins them, and opens the maps of an instance that is pinned.
  */
-int programs_load(struct instance *instance, struct waybill_bpf **programs,
+int programs_load(struct instance *instance, unsigned int families, struct waybill_bpf **programs,
 		  struct message *message);
 int programs_pin(const struct instance *instance, struct waybill_bpf *programs,
 		 struct message *message);
 int maps_pin(const struct instance *instance, struct message *message);
 int maps_open(struct instance *instance, struct message *message);
-
-/* Whether every hook of sockets is attached: `up` was not interrupted. */
-bool attach_complete(const struct instance *instance);
 
 /*
  * route.c: IPv6 flows' addresses are local in the caller's network namespace. owner tells whose

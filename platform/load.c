@@ -41,8 +41,6 @@ const char *const instance_maps[MAPS] = {
 	[MAP_EVENTS] = "events",
 };
 
-static const char *const programs_pinned[] = PROGRAMS_PINNED;
-
 int libbpf_quiet(enum libbpf_print_level level, const char *format, va_list arguments)
 {
 	if (level == LIBBPF_WARN && getenv("WAYBILL_DEBUG"))
@@ -50,14 +48,18 @@ int libbpf_quiet(enum libbpf_print_level level, const char *format, va_list argu
 	return 0;
 }
 
-/* The programs that are for datagrams alone. */
-static const char *const datagram_programs[] = {
-	"waybill_datagram4", "waybill_datagram6", "waybill_sendmsg4", "waybill_sendmsg6",
-	"waybill_recvmsg4",  "waybill_recvmsg6",  "waybill_release",
-};
+/* To have a program verified takes more time than all else: only what is wanted is loaded. */
+static void choose(struct waybill_bpf *programs, unsigned int families)
+{
+	const struct kernel_program *program = NULL;
 
-/* Loads the programs; with the instance's maps if it has them, else its maps are theirs. */
-int programs_load(struct instance *instance, struct waybill_bpf **programs, struct message *message)
+	while ((program = kernel_program_next(program, PROGRAMS_ALL)))
+		bpf_program__set_autoload(object_program(programs->obj, program),
+					  program->family & families);
+}
+
+int programs_load(struct instance *instance, unsigned int families, struct waybill_bpf **programs,
+		  struct message *message)
 {
 	libbpf_print_fn_t print = libbpf_set_print(libbpf_quiet);
 	int error;
@@ -67,12 +69,7 @@ int programs_load(struct instance *instance, struct waybill_bpf **programs, stru
 		libbpf_set_print(print);
 		return fail(message, -errno, "cannot open the eBPF object: %s", strerror(errno));
 	}
-	/* To have them verified takes more time than all else, where nobody needs them. */
-	if (instance->without_datagrams)
-		for (size_t i = 0; i < sizeof(datagram_programs) / sizeof(*datagram_programs); i++)
-			bpf_program__set_autoload(bpf_object__find_program_by_name(
-							  (*programs)->obj, datagram_programs[i]),
-						  false);
+	choose(*programs, families);
 	for (int i = 0; i < MAPS; i++) {
 		struct bpf_map *map =
 			bpf_object__find_map_by_name((*programs)->obj, instance_maps[i]);
@@ -143,15 +140,12 @@ static int pin(int descriptor, const struct instance *instance, const char *room
 int programs_pin(const struct instance *instance, struct waybill_bpf *programs,
 		 struct message *message)
 {
+	const struct kernel_program *program = NULL;
 	int error = 0;
 
-	for (size_t i = 0; !error && i < sizeof(programs_pinned) / sizeof(*programs_pinned); i++) {
-		char name[64];
-
-		snprintf(name, sizeof(name), "waybill_%s", programs_pinned[i]);
-		error = pin(bpf_program__fd(bpf_object__find_program_by_name(programs->obj, name)),
-			    instance, "programs", programs_pinned[i], message);
-	}
+	while (!error && (program = kernel_program_next(program, PROGRAMS_PINNED)))
+		error = pin(bpf_program__fd(object_program(programs->obj, program)), instance,
+			    "programs", program->name, message);
 	return error;
 }
 

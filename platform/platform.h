@@ -70,9 +70,9 @@ int instance_open(const char *name, struct instance **instance, struct message *
 int instance_cgroup_check(const struct instance *instance, struct message *message);
 /*
  * Makes an instance that is pinned nowhere: it lives until it is closed, and until every process
- * that has inherited its descriptors has ended. Without datagrams it is there sooner. For `run`.
+ * that has inherited its descriptors has ended. For `run`.
  */
-int instance_create_private(const char *cgroup, bool datagrams, struct instance **instance,
+int instance_create_private(const char *cgroup, struct instance **instance,
 			    struct message *message);
 void instance_close(struct instance *instance);
 /*

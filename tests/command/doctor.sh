@@ -95,19 +95,44 @@ expect 0 "$WAYBILL" apply "$work/application.yaml" --instance "$name"
 doctor 0
 expect 0 "$WAYBILL" apply "$work/policy.yaml" --instance "$name"
 
-# A program of somebody else: one of ours will do, that is attached by no link.
+# A program of somebody else: one of ours will do, that is another instance's.
 bpftool=$(command -v bpftool || echo /usr/sbin/bpftool)
 if [ -x "$bpftool" ]; then
-	"$bpftool" cgroup attach "$mount$cgroup" sendmsg4 pinned "/sys/fs/bpf/waybill/$name/programs/sendmsg4" multi
+	mkdir "$mount$cgroup/c/other"
+	expect 0 "$WAYBILL" down --instance "$name"
+	expect 0 "$WAYBILL" up --instance "$name-2" --cgroup "$cgroup/c/other"
+	expect 0 "$WAYBILL" up --instance "$name" --cgroup "$cgroup/b"
+	other="pinned /sys/fs/bpf/waybill/$name-2/programs/get"
+	# shellcheck disable=SC2086
+	"$bpftool" cgroup attach "$mount$cgroup/b" getsockopt $other multi
 	doctor 0
-	found '^note +hook sendmsg4: program [0-9]+ "waybill_sendmsg?.*" of somebody else'
-	"$bpftool" cgroup detach "$mount$cgroup" sendmsg4 pinned "/sys/fs/bpf/waybill/$name/programs/sendmsg4"
+	found '^note +hook getsockopt: program [0-9]+ "waybill_get" of somebody else'
+	# shellcheck disable=SC2086
+	"$bpftool" cgroup detach "$mount$cgroup/b" getsockopt $other
+	expect 0 "$WAYBILL" down --instance "$name-2"
+	expect 0 "$WAYBILL" down --instance "$name"
+	rmdir "$mount$cgroup/c/other"
+	expect 0 "$WAYBILL" up --instance "$name" --cgroup "$cgroup"
+	expect 0 "$WAYBILL" apply "$work/policy.yaml" --instance "$name"
 fi
 
 # A link that is gone.
 rm "/sys/fs/bpf/waybill/$name/links/handoff"
 doctor 1
-found '^error +link handoff: it is not pinned.*waybill down, then waybill up'
+found '^error +link handoff: it is not pinned.*waybill up, which makes it again'
+expect 0 "$WAYBILL" up --instance "$name"
+doctor 0
+
+# The hooks of datagrams have to be there once a policy redirects some.
+sed -e 's/tcp: 9001/tcp: 9001, udp: 9001/' -e '0,/protocol: tcp/s//protocol: [ tcp, udp ]/' \
+	"$work/policy.yaml" >"$work/datagrams.yaml"
+expect 0 "$WAYBILL" apply "$work/datagrams.yaml" --instance "$name"
+rm "/sys/fs/bpf/waybill/$name/links/release"
+doctor 1
+found '^error +link release: it is not pinned'
+expect 0 "$WAYBILL" apply "$work/datagrams.yaml" --instance "$name"
+"$WAYBILL" doctor --instance "$name" >"$work/out" || :
+found '^ok +links: the programs of all 2[0-9] run'
 expect 0 "$WAYBILL" down --instance "$name"
 
 # The instance's own cgroup is gone.

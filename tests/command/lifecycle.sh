@@ -98,7 +98,7 @@ expect 0 "$WAYBILL" rotate-key --instance "$name"
 [ ! -e "/sys/fs/bpf/waybill/$name/links/sendmsg4" ] || fail "datagrams are hooked for nothing"
 sed -e 's/tcp: 9001/tcp: 9001, udp: 9001/' -e '0,/protocol: tcp/s//protocol: udp/' "$work/policy.yaml" >"$work/datagrams.yaml"
 expect 0 "$WAYBILL" apply "$work/datagrams.yaml" --instance "$name"
-for link in sendmsg4 sendmsg6 recvmsg4 recvmsg6 datagram4 datagram6; do
+for link in release sendmsg4 sendmsg6 recvmsg4 recvmsg6 datagram4 datagram6; do
 	[ -e "/sys/fs/bpf/waybill/$name/links/$link" ] || fail "no link $link"
 done
 expect 0 "$WAYBILL" up --instance "$name" --cgroup "$cgroup"

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
 # For the tests of the commands: sourced first. Runs the test again in a network namespace of its
-# own, makes a cgroup for it, and takes away processes, cgroup and instance at the end, also when
-# the test fails or is interrupted. Needs WAYBILL and WAYBILL_RELAY, the paths of the commands.
+# own, makes a cgroup for it, and takes away processes, cgroup and instance ($name, and $name-2 if
+# there is one) at the end, also when the test fails or is interrupted. Needs WAYBILL and
+# WAYBILL_RELAY, the paths of the commands.
 set -eu
 [ "$(id -u)" -eq 0 ] || { echo "skipped: needs root"; exit 77; }
 if [ "${WORLD:-}" != "$$" ]; then
@@ -23,6 +24,7 @@ end() {
 	trap - EXIT INT TERM
 	[ "$result" -eq 0 ] || [ "$result" -eq 77 ] || echo "failed with $result" >&2
 	"$WAYBILL" down --instance "$name" >/dev/null 2>&1 || :
+	"$WAYBILL" down --instance "$name-2" >/dev/null 2>&1 || :
 	for pid in $started; do
 		kill -9 "$pid" 2>/dev/null || :
 	done

@@ -62,6 +62,7 @@ static int attached(void)
 	static const enum bpf_attach_type types[] = {
 		BPF_CGROUP_INET4_CONNECT, BPF_CGROUP_INET6_CONNECT, BPF_CGROUP_SOCK_OPS,
 		BPF_CGROUP_GETSOCKOPT,    BPF_CGROUP_SETSOCKOPT,    BPF_CGROUP_INET4_POST_BIND,
+		BPF_CGROUP_UDP4_SENDMSG,  BPF_CGROUP_UDP6_RECVMSG,  BPF_CGROUP_INET_SOCK_RELEASE,
 	};
 
 	snprintf(path, sizeof(path), "%s%s", world.mount, world.cgroup);
@@ -104,7 +105,7 @@ int main(int argc, char **argv)
 	snprintf(cgroup, sizeof(cgroup), "%s", world.cgroup);
 	file = fdopen(mkstemp(policy), "w");
 	fprintf(file,
-		"version: 1\nservices:\n  - name: a\n    weight: 1\n    endpoint: { tcp: 9001 }\n"
+		"version: 1\nservices:\n  - name: a\n    weight: 1\n    endpoint: { tcp: 9001, udp: 9001 }\n"
 		"    identity: { cgroup: %s/s0 }\nfilters:\n  - name: all\n    service: a\n"
 		"    action: redirect\n    context: hello\n",
 		world.cgroup);
@@ -122,8 +123,11 @@ int main(int argc, char **argv)
 		if (round % 4 == 0) {
 			EXPECT(!run("up", up, 0), "up after an interrupted up, round %d", round);
 			run("apply", apply, random() % apply_time + 1);
+			/* It may have been about to attach the hooks of datagrams. */
 			if (round % 8 == 0)
 				EXPECT(!run("apply", apply, 0), "apply, round %d", round);
+			else
+				EXPECT(!run("up", up, 0), "up after an apply, round %d", round);
 		}
 		run("down", NULL, 200 + random() % 20000);
 		if (round % 10 == 9)

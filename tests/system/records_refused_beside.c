@@ -20,8 +20,7 @@ static struct instance *run_beside(struct world *world)
 	struct instance *instance;
 	struct policy *policy;
 
-	EXPECT(!instance_create_private(world->cgroup, true, &instance, &message), "%s",
-	       message.text);
+	EXPECT(!instance_create_private(world->cgroup, &instance, &message), "%s", message.text);
 	EXPECT(!policy_load_text("other", other_policy, strlen(other_policy), &policy, &message),
 	       "%s", message.text);
 	EXPECT(!instance_apply(instance, policy, &result, &message), "%s", message.text);
