@@ -65,6 +65,26 @@ static void print(const struct doctor *doctor)
 	}
 }
 
+static json_t *programs_json(const struct doctor *doctor)
+{
+	json_t *programs = json_array();
+
+	for (size_t i = 0; i < doctor->programs; i++) {
+		const struct program_trial *program = &doctor->program[i];
+		bool loads = program->verdict == PROGRAM_LOADS;
+
+		json_array_append_new(
+			programs,
+			json_pack("{s:s, s:s, s:o, s:I, s:o}", "name", program->name, "verdict",
+				  program_verdict_name(program->verdict), "reason",
+				  loads ? json_null() : json_text(program->reason, -1),
+				  "instructions", (json_int_t)program->instructions, "milliseconds",
+				  program->milliseconds < 0 ? json_null() :
+							      json_real(program->milliseconds)));
+	}
+	return programs;
+}
+
 static void print_json(const struct doctor *doctor, int status)
 {
 	json_t *findings = json_array();
@@ -79,9 +99,9 @@ static void print_json(const struct doctor *doctor, int status)
 						json_text(finding->thing, -1), "reason",
 						json_text(finding->reason, -1), "mend", mend));
 	}
-	json_print(json_pack("{s:s, s:b, s:b, s:o}", "instance", doctor->common.instance, "up",
+	json_print(json_pack("{s:s, s:b, s:b, s:o, s:o}", "instance", doctor->common.instance, "up",
 			     doctor->instance != NULL, "healthy", status == EXIT_OK, "findings",
-			     findings));
+			     findings, "programs", programs_json(doctor)));
 }
 
 /* Opens it, if it is up. Returns EXIT_OK or EXIT_NOT_UP; what else is wrong is a finding. */
@@ -116,6 +136,7 @@ int command_doctor(int argc, char **argv)
 	if (require_root())
 		return EXIT_FAILED;
 	doctor_host(&doctor);
+	doctor_programs(&doctor);
 	status = examine_instance(&doctor);
 	for (size_t i = 0; status == EXIT_OK && i < doctor.findings; i++)
 		if (doctor.finding[i].severity >= SEVERITY_WARNING)
@@ -127,5 +148,6 @@ int command_doctor(int argc, char **argv)
 	names_close(&doctor.status.names);
 	instance_close(doctor.instance);
 	free(doctor.finding);
+	free(doctor.program);
 	return status;
 }

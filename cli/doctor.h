@@ -18,7 +18,9 @@ struct doctor {
 		char thing[64], reason[384], mend[256];
 	} * finding;
 	size_t findings, room;
-	char mount[1024];          /* of cgroup2, "" if there is none */
+	char mount[1024];              /* of cgroup2, "" if there is none */
+	struct program_trial *program; /* each that was tried */
+	size_t programs;
 	struct instance *instance; /* NULL: not up */
 	struct status status;      /* of it */
 	size_t older;              /* flows, than the policy */
@@ -29,6 +31,7 @@ void doctor_find(struct doctor *doctor, enum severity severity, const char *thin
 		 const char *format, ...) __attribute__((format(printf, 5, 6)));
 
 void doctor_host(struct doctor *doctor);         /* doctor_host.c: mounts, BTF, the kernel */
+void doctor_programs(struct doctor *doctor);     /* doctor_programs.c: which the kernel takes */
 void doctor_instance(struct doctor *doctor);     /* doctor_instance.c: links, programs, tables */
 void doctor_services(struct doctor *doctor);     /* doctor_services.c: listeners, ports, cgroups */
 void doctor_applications(struct doctor *doctor); /* doctor_applications.c: files of executables */

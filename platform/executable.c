@@ -17,6 +17,11 @@
 #include "../kernel/executable.h"
 #include "executable.skel.h"
 
+const void *executable_object(size_t *size)
+{
+	return waybill_executable__elf_bytes(size);
+}
+
 static int ask(int descriptor, struct policy_executable *executable)
 {
 	struct executable_question question = { .descriptor = descriptor };

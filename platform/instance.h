@@ -80,6 +80,22 @@ const struct kernel_program *kernel_program_last(unsigned int families);
 struct bpf_program *object_program(const struct bpf_object *object,
 				   const struct kernel_program *program);
 
+/* What is loaded as one: programs in use, those that end flows, the one that knows executables. */
+enum kernel_object { OBJECT_WAYBILL, OBJECT_RESET, OBJECT_EXECUTABLE, OBJECTS };
+const void *waybill_object(size_t *size);    /* load.c */
+const void *reset_object(size_t *size);      /* reset.c */
+const void *executable_object(size_t *size); /* executable.c */
+
+/*
+ * trial.c: says in message why an object could not be loaded, if it was for its programs of those
+ * families. Returns error.
+ */
+int load_failed(enum kernel_object object, unsigned int families, int error,
+		struct message *message);
+/* Of a program about to be loaded: what the verifier objects to, and no more, goes to log. */
+#define VERIFIER_LOG_SIZE 65536
+void verifier_log_set(struct bpf_program *program, char log[VERIFIER_LOG_SIZE]);
+
 struct waybill_bpf;
 
 struct instance {

@@ -48,28 +48,44 @@ int libbpf_quiet(enum libbpf_print_level level, const char *format, va_list argu
 	return 0;
 }
 
-/* To have a program verified takes more time than all else: only what is wanted is loaded. */
-static void choose(struct waybill_bpf *programs, unsigned int families)
+const void *waybill_object(size_t *size)
+{
+	return waybill_bpf__elf_bytes(size);
+}
+
+/*
+ * To have a program verified takes more time than all else: only what is wanted is loaded. And by
+ * itself libbpf has one that is refused verified again and again, until all of its log has room.
+ */
+static void choose(struct waybill_bpf *programs, unsigned int families, char log[VERIFIER_LOG_SIZE])
 {
 	const struct kernel_program *program = NULL;
 
-	while ((program = kernel_program_next(program, PROGRAMS_ALL)))
-		bpf_program__set_autoload(object_program(programs->obj, program),
-					  program->family & families);
+	while ((program = kernel_program_next(program, PROGRAMS_ALL))) {
+		struct bpf_program *chosen = object_program(programs->obj, program);
+
+		bpf_program__set_autoload(chosen, program->family & families);
+		if (!getenv("WAYBILL_DEBUG"))
+			verifier_log_set(chosen, log);
+	}
 }
 
 int programs_load(struct instance *instance, unsigned int families, struct waybill_bpf **programs,
 		  struct message *message)
 {
 	libbpf_print_fn_t print = libbpf_set_print(libbpf_quiet);
+	char *log = malloc(VERIFIER_LOG_SIZE);
 	int error;
 
 	*programs = waybill_bpf__open();
-	if (!*programs) {
+	if (!*programs || !log) {
 		libbpf_set_print(print);
+		free(log);
+		waybill_bpf__destroy(*programs);
+		*programs = NULL;
 		return fail(message, -errno, "cannot open the eBPF object: %s", strerror(errno));
 	}
-	choose(*programs, families);
+	choose(*programs, families, log);
 	for (int i = 0; i < MAPS; i++) {
 		struct bpf_map *map =
 			bpf_object__find_map_by_name((*programs)->obj, instance_maps[i]);
@@ -90,13 +106,7 @@ int programs_load(struct instance *instance, unsigned int families, struct waybi
 	}
 	error = waybill_bpf__load(*programs);
 	if (error) {
-		fail(message, error,
-		     error == -EPERM ?
-			     "the kernel refuses eBPF programs: %s (needs root, or "
-			     "CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON)" :
-			     "the kernel does not take the eBPF programs: %s (Waybill needs "
-			     "Linux 6.1 with BTF; WAYBILL_DEBUG=1 shows why)",
-		     strerror(-error));
+		load_failed(OBJECT_WAYBILL, families, error, message);
 		goto out;
 	}
 	for (int i = 0; i < MAPS; i++) {
@@ -112,6 +122,7 @@ int programs_load(struct instance *instance, unsigned int families, struct waybi
 	}
 out:
 	libbpf_set_print(print);
+	free(log);
 	if (error) {
 		waybill_bpf__destroy(*programs);
 		*programs = NULL;

@@ -89,6 +89,29 @@ const struct control *instance_control(struct instance *instance);
 /* The cookie of the network namespace that the caller is in. */
 int netns_cookie(uint64_t *cookie);
 
+/*
+ * trial.c: loads each program alone, over maps that are thrown away, and says what became of it.
+ * Stops where each returns other than 0, and returns that. Takes no instance, and touches none.
+ */
+enum program_verdict {
+	PROGRAM_LOADS,
+	PROGRAM_REFUSED,       /* by the verifier */
+	PROGRAM_NO_HELPER,     /* it calls a function that this kernel does not have */
+	PROGRAM_NOT_PERMITTED, /* to this process */
+	PROGRAM_FAILED,        /* before it came to the verifier */
+};
+struct program_trial {
+	char name[32];
+	const char *without; /* what does not work if it does not load */
+	enum program_verdict verdict;
+	char reason[256];      /* if it does not load: why, in one line */
+	uint32_t instructions; /* that the verifier went through */
+	double milliseconds;   /* that this took; negative if the kernel did not say */
+};
+int programs_try(int (*each)(void *data, const struct program_trial *trial), void *data,
+		 struct message *message);
+const char *program_verdict_name(enum program_verdict verdict);
+
 /* apply.c. Compiles the policy for the instance and swaps it in. */
 struct apply_result {
 	uint32_t generation;

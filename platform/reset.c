@@ -29,6 +29,11 @@ bool reset_supported(void)
 	return kernel_has_function("bpf_sock_destroy");
 }
 
+const void *reset_object(size_t *size)
+{
+	return waybill_reset__elf_bytes(size);
+}
+
 int reset_load(struct instance *instance, struct waybill_reset **programs, struct message *message)
 {
 	libbpf_print_fn_t print = libbpf_set_print(libbpf_quiet);
@@ -48,10 +53,7 @@ int reset_load(struct instance *instance, struct waybill_reset **programs, struc
 		return 0;
 	waybill_reset__destroy(*programs);
 	*programs = NULL;
-	return fail(message, error,
-		    "the kernel does not take the program that resets connections: %s "
-		    "(WAYBILL_DEBUG=1 shows why)",
-		    strerror(-error));
+	return load_failed(OBJECT_RESET, PROGRAMS_ALL, error, message);
 }
 
 /* Ends what is wanted in the namespace that the calling thread is in. */
