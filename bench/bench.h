@@ -71,6 +71,11 @@ enum turn_kind {
 	TURN_SEND,    /* sendto and recvfrom of a datagram */
 	TURN_ATTACH,  /* makes the instance; of places that are made without */
 	TURN_DETACH,
+	TURN_UP,           /* from here on: a command, executed once */
+	TURN_UP_DATAGRAMS, /* and an apply of a policy that redirects some */
+	TURN_DOWN,
+	TURN_RUN,
+	TURN_RUN_DATAGRAMS,
 };
 
 struct turn {
@@ -96,11 +101,25 @@ int place_begin(const char *cgroup, const char *mount, char *error, size_t size)
 int place_enter(struct place *place, char *error, size_t size);
 int place_attach(struct place *place, char *error, size_t size);
 void place_detach(struct place *place);
-/* Starts what removes the bench's cgroups when the last of its processes is gone. */
+/* The policy of the place, for free(). */
+char *place_policy(const struct place *place, size_t *length);
+/* Starts what removes the bench's cgroups, and its instance, when the last of its processes is gone. */
 int place_cleaner(const char *cgroup, const char *mount);
 
 /* turn.c */
 void turn_take(struct place *place, const struct turn *turn, struct turn_result *result);
+
+/* commands.c */
+int command_take(struct place *place, enum turn_kind kind, double *nanoseconds, char *error,
+		 size_t size);
+#define PROGRAMS_MAX 64
+struct programs {
+	struct program_trial trial[PROGRAMS_MAX];
+	size_t count;
+};
+int programs_measure(struct programs *programs, char *error, size_t size);
+void programs_table(const struct programs *programs);
+void programs_json(const struct programs *programs); /* without what is around them */
 
 /* worker.c: a place, with or without its instance, and a process in it. */
 int worker_start(struct worker *worker, const char *cgroup, const char *mount,

@@ -18,6 +18,7 @@
 #define QUERIES "one query, connection established"
 #define OPTIONS "one call, no connection"
 #define DATAGRAMS "sendto and recvfrom"
+#define COMMANDS "a command, executed"
 
 enum {
 	PLAIN,
@@ -141,6 +142,19 @@ static struct row options[] = {
 	ROW(DATAGRAMS, "send-redirected", "redirected", "send", UDP_REDIRECTED,
 	    OPTION(TURN_SEND, .inside = true)),
 };
+
+/* `down` is that of what `up` made: measured with it, and so at the same turn. */
+static struct row commands[] = {
+	ROW(COMMANDS, "up", "up", "up", 0, OPTION(TURN_UP)),
+	ROW(COMMANDS, "down", "down", "up", 0, OPTION(TURN_DOWN)),
+	ROW(COMMANDS, "up-datagrams", "up, and apply of a policy with datagrams", "up", 0,
+	    OPTION(TURN_UP_DATAGRAMS)),
+	ROW(COMMANDS, "run", "run of /bin/true", "up", 0, OPTION(TURN_RUN)),
+	ROW(COMMANDS, "run-datagrams", "run of /bin/true, through a service of datagrams", "up", 0,
+	    OPTION(TURN_RUN_DATAGRAMS)),
+};
+
+static struct programs programs;
 
 #define COUNT(array) (sizeof(array) / sizeof(*(array)))
 
@@ -354,6 +368,51 @@ static void options_measure(void)
 		worker_end(&workers[i]);
 }
 
+static void commands_round(struct worker *worker, unsigned int round)
+{
+	struct turn down = { .kind = TURN_DOWN };
+	char error[256] = "";
+
+	for (size_t i = 0; i < COUNT(commands); i++) {
+		struct row *row = &commands[(i + round) % COUNT(commands)];
+		double *sample = NULL;
+
+		if (row->skipped || row->turn.kind == TURN_DOWN)
+			continue;
+		row_measure(row, worker, round);
+		if (row->turn.kind == TURN_UP)
+			sample = &row[1].sample[round];
+		if ((sample || row->turn.kind == TURN_UP_DATAGRAMS) &&
+		    worker_turn(worker, &down, sample, error, sizeof(error)))
+			die("down", error);
+	}
+}
+
+static void commands_measure(void)
+{
+	static const struct place_recipe recipe = { .kind = PLACE_DATAGRAMS };
+	struct worker worker = {};
+	char cgroup[128], error[256] = "";
+	bool any = false;
+
+	for (size_t i = 0; i < COUNT(commands); i++) {
+		commands[i].skipped = !wanted(commands, COUNT(commands), &commands[i]);
+		any = any || !commands[i].skipped;
+	}
+	if (!any)
+		return;
+	snprintf(cgroup, sizeof(cgroup), "%s/c", settings.cgroup);
+	if (worker_start(&worker, cgroup, settings.mount, &recipe, false, settings.cpu, error,
+			 sizeof(error)) ||
+	    programs_measure(&programs, error, sizeof(error)))
+		die("commands", error);
+	for (unsigned int round = 0; round < settings.rounds; round++) {
+		commands_round(&worker, round);
+		progress("commands", round + 1, settings.rounds);
+	}
+	worker_end(&worker);
+}
+
 static const char *processor(void)
 {
 	static char line[256];
@@ -371,6 +430,14 @@ static const char *processor(void)
 	return name;
 }
 
+static void report_rows(void)
+{
+	bool more = report_json(connects, COUNT(connects), settings.rounds, false);
+
+	more = report_json(options, COUNT(options), settings.rounds, more);
+	report_json(commands, COUNT(commands), settings.rounds, more);
+}
+
 static void report(void)
 {
 	struct utsname kernel;
@@ -384,8 +451,9 @@ static void report(void)
 		if (settings.grid)
 			report_json(grid, GRID_ROWS, settings.rounds, false);
 		else
-			report_json(options, COUNT(options), settings.rounds,
-				    report_json(connects, COUNT(connects), settings.rounds, false));
+			report_rows();
+		printf("\n  ],\n  \"programs\": [");
+		programs_json(&programs);
 		printf("\n  ]\n}\n");
 		return;
 	}
@@ -398,6 +466,9 @@ static void report(void)
 	}
 	report_table(connects, COUNT(connects), settings.rounds);
 	report_table(options, COUNT(options), settings.rounds);
+	report_table(commands, COUNT(commands), settings.rounds);
+	if (programs.count)
+		programs_table(&programs);
 }
 
 static void usage(FILE *to)
@@ -491,6 +562,7 @@ int main(int argc, char **argv)
 		grid_make();
 		connects_measure(grid, GRID_ROWS, grid_recipes, GRID_ROWS);
 	} else {
+		commands_measure();
 		options_measure();
 		connects_measure(connects, COUNT(connects), recipes, PLACES);
 	}

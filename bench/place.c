@@ -68,8 +68,10 @@ static bool cgroup_remove(const char *path, int depth)
 
 int place_cleaner(const char *cgroup, const char *mount)
 {
+	struct message message;
 	char path[512], end;
 	int ends[2];
+	bool found;
 	pid_t child;
 
 	if (pipe2(ends, O_CLOEXEC))
@@ -87,6 +89,8 @@ int place_cleaner(const char *cgroup, const char *mount)
 	close(ends[1]);
 	while (read(ends[0], &end, 1) < 0 && errno == EINTR)
 		;
+	/* The instance of the commands, if they were interrupted. */
+	instance_down(cgroup + 1, &found, &message);
 	snprintf(path, sizeof(path), "%s%s", mount, cgroup);
 	for (int try = 0; try < 200; try++) {
 		if (cgroup_remove(path, 2))
@@ -294,7 +298,7 @@ static void filters_write(FILE *file, const struct place *place)
 	}
 }
 
-static char *policy_write(const struct place *place, size_t *length)
+char *place_policy(const struct place *place, size_t *length)
 {
 	char *text = NULL;
 	FILE *file = open_memstream(&text, length);
@@ -339,7 +343,7 @@ int place_attach(struct place *place, char *error, size_t size)
 		return 0;
 	status = instance_create_private(place->cgroup, &place->instance, &message);
 	if (!status && place->recipe.kind != PLACE_NO_POLICY) {
-		text = policy_write(place, &length);
+		text = place_policy(place, &length);
 		status =
 			text ? policy_load_text("bench", text, length, &policy, &message) : -ENOMEM;
 		free(text);

@@ -65,6 +65,11 @@ static int met(const struct row *rows, size_t count, const struct row *row, unsi
 	return !other || ratio_of(row, other, rounds).median < 1;
 }
 
+static bool is_command(const struct row *row)
+{
+	return row->turn.kind >= TURN_UP;
+}
+
 void report_table(const struct row *rows, size_t count, unsigned int rounds)
 {
 	const char *group = "";
@@ -78,13 +83,15 @@ void report_table(const struct row *rows, size_t count, unsigned int rounds)
 			continue;
 		if (strcmp(group, row->group)) {
 			group = row->group;
-			printf("\n%-58s %9s %6s %13s\n", group, "ns", "ratio", "middle half");
+			printf("\n%-58s %9s %6s %13s\n", group, is_command(row) ? "ms" : "ns",
+			       "ratio", "middle half");
 		}
 		if (row->missing) {
 			printf("  %-56s not measured: %s\n", row->name, row->missing);
 			continue;
 		}
-		printf("  %-56s %9.0f", row->name, row_median(row, rounds));
+		printf("  %-56s %9.0f", row->name,
+		       row_median(row, rounds) / (is_command(row) ? 1e6 : 1));
 		if (base) {
 			ratio = ratio_of(row, base, rounds);
 			printf(" %6.2f   %4.2f - %4.2f", ratio.median, ratio.low, ratio.high);

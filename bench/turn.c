@@ -188,6 +188,10 @@ void turn_take(struct place *place, const struct turn *turn, struct turn_result 
 		break;
 	case TURN_END:
 		break;
+	default:
+		error = command_take(place, turn->kind, &result->nanoseconds, result->error,
+				     sizeof(result->error));
+		break;
 	}
 	if (error && !result->error[0])
 		snprintf(result->error, sizeof(result->error), "%s", strerror(-error));
