@@ -294,19 +294,23 @@ static int make_directories(const struct instance *instance, struct message *mes
 	return 0;
 }
 
-static int make(struct instance *instance, const char *cgroup, const char *directory,
-		struct message *message)
+/* The programs of a new instance, and with them its maps. */
+static int load(struct instance *instance, struct waybill_bpf **programs, struct message *message)
 {
-	struct waybill_bpf *programs = NULL;
 	struct memory_place place;
 	int error;
 
 	memory_uncharged(&place);
-	error = programs_load(instance, PROGRAMS_ALWAYS, &programs, message);
+	error = programs_load(instance, PROGRAMS_ALWAYS, programs, message);
 	memory_charged(&place);
-	if (error)
-		return error;
-	error = begin(instance, cgroup, directory, message);
+	return error;
+}
+
+static int make(struct instance *instance, struct waybill_bpf *programs, const char *cgroup,
+		const char *directory, struct message *message)
+{
+	int error = begin(instance, cgroup, directory, message);
+
 	if (!error)
 		error = make_directories(instance, message);
 	if (!error)
@@ -320,7 +324,6 @@ static int make(struct instance *instance, const char *cgroup, const char *direc
 	if (!error)
 		error = attach_programs(instance, programs, PROGRAMS_CONNECTIONS, directory,
 					message);
-	waybill_bpf__destroy(programs);
 	return error;
 }
 
@@ -346,11 +349,67 @@ static int renew(struct instance *instance, struct message *message)
 	return error;
 }
 
+/*
+ * The verifier takes longer than all else, so it is not with the lock held that a new instance waits
+ * for it. Whether it is a new one is known only with the lock: if it seems to be up, it is not
+ * loaded, and if it is up by then, what was loaded was for nothing.
+ */
+static int prepare(const char *name, const char *cgroup, struct instance **out,
+		   struct waybill_bpf **programs, struct message *message)
+{
+	struct instance *instance = instance_new(name);
+	int error;
+
+	*out = instance;
+	if (!instance)
+		return fail(message, -ENOMEM, "out of memory");
+	error = bpffs_directory(name, instance->directory, sizeof(instance->directory), message);
+	if (error || attach_complete(instance))
+		return error;
+	error = check_overlap(name, cgroup, message);
+	return error ? error : load(instance, programs, message);
+}
+
+static int up_new(struct instance *instance, struct waybill_bpf **programs, const char *cgroup,
+		  const char *directory, struct message *message)
+{
+	int error = check_overlap(instance->name, cgroup, message);
+	bool found;
+
+	/* What an interrupted `up` or `down` left. */
+	if (!error)
+		error = bpffs_remove(instance->directory, &found, message);
+	/* It seemed to be up. */
+	if (!error && !*programs)
+		error = load(instance, programs, message);
+	if (error)
+		return error;
+	error = make(instance, *programs, cgroup, directory, message);
+	if (error) {
+		bpffs_remove(instance->directory, &found, NULL);
+		instance_datagrams6_end(instance_owner(instance->name));
+		sources_remove(instance_owner(instance->name));
+	}
+	return error;
+}
+
+static int up_again(struct instance *instance, const char *cgroup, struct message *message)
+{
+	int error;
+
+	if (cgroup && strcmp(cgroup, instance->control.cgroup_path))
+		return fail(message, -EEXIST,
+			    "instance %s is up on %s already (waybill down, or another --instance)",
+			    instance->name, instance->control.cgroup_path);
+	error = instance_cgroup_check(instance, message);
+	return error ? error : renew(instance, message);
+}
+
 int instance_up(const char *name, const char *cgroup, bool *renewed, struct message *message)
 {
 	char mount[PATH_MAX / 2], path[256], directory[PATH_MAX];
-	struct instance *instance = NULL;
-	bool found;
+	struct instance *fresh = NULL, *instance = NULL;
+	struct waybill_bpf *programs = NULL;
 	int lock, error;
 
 	*renewed = false;
@@ -360,44 +419,27 @@ int instance_up(const char *name, const char *cgroup, bool *renewed, struct mess
 				     sizeof(directory), message);
 	if (!error)
 		error = bpffs_mount(message);
+	if (!error)
+		error = prepare(name, path, &fresh, &programs, message);
 	if (error)
-		return error;
+		goto out;
 	lock = bpffs_lock(message);
-	if (lock < 0)
-		return lock;
+	if (lock < 0) {
+		error = lock;
+		goto out;
+	}
 	error = instance_open(name, &instance, message);
 	if (!error) {
-		if (cgroup && strcmp(path, instance->control.cgroup_path))
-			error = fail(message, -EEXIST,
-				     "instance %s is up on %s already (waybill down, or another "
-				     "--instance)",
-				     name, instance->control.cgroup_path);
-		else
-			error = instance_cgroup_check(instance, message);
-		if (!error)
-			error = renew(instance, message);
+		error = up_again(instance, cgroup ? path : NULL, message);
 		*renewed = !error;
 	} else if (error == -ENOENT) {
-		error = check_overlap(name, path, message);
-		if (!error && !(instance = instance_new(name)))
-			error = fail(message, -ENOMEM, "out of memory");
-		if (!error)
-			error = bpffs_directory(name, instance->directory,
-						sizeof(instance->directory), message);
-		/* What an interrupted `up` or `down` left. */
-		if (!error)
-			error = bpffs_remove(instance->directory, &found, message);
-		if (!error) {
-			error = make(instance, path, directory, message);
-			if (error) {
-				bpffs_remove(instance->directory, &found, NULL);
-				instance_datagrams6_end(instance_owner(name));
-				sources_remove(instance_owner(name));
-			}
-		}
+		error = up_new(fresh, &programs, path, directory, message);
 	}
-	instance_close(instance);
 	bpffs_unlock(lock);
+out:
+	waybill_bpf__destroy(programs);
+	instance_close(instance);
+	instance_close(fresh);
 	return error;
 }
 
@@ -423,7 +465,6 @@ int instance_down(const char *name, bool *found, struct message *message)
 int instance_create_private(const char *cgroup, struct instance **out, struct message *message)
 {
 	char mount[PATH_MAX / 2], path[256], directory[PATH_MAX];
-	struct memory_place memory;
 	struct instance *instance;
 	int error;
 
@@ -437,9 +478,7 @@ int instance_create_private(const char *cgroup, struct instance **out, struct me
 	instance = instance_new("private");
 	if (!instance)
 		return fail(message, -ENOMEM, "out of memory");
-	memory_uncharged(&memory);
-	error = programs_load(instance, PROGRAMS_ALWAYS, &instance->programs, message);
-	memory_charged(&memory);
+	error = load(instance, &instance->programs, message);
 	if (!error)
 		error = begin(instance, path, directory, message);
 	if (!error)
