@@ -18,20 +18,6 @@
 
 #include "waybill.skel.h"
 
-int cgroup_open(uint64_t id)
-{
-	char mount[PATH_MAX / 2], below[PATH_MAX / 2], path[PATH_MAX];
-	int descriptor, error = cgroup_mount(mount, sizeof(mount), NULL);
-
-	if (!error)
-		error = cgroup_path(id, below, sizeof(below));
-	if (error)
-		return error;
-	snprintf(path, sizeof(path), "%s%s", mount, below);
-	descriptor = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	return descriptor < 0 ? -errno : descriptor;
-}
-
 static bool link_is_pinned(const struct instance *instance, const char *name)
 {
 	char path[PATH_MAX];

@@ -85,19 +85,24 @@ bool cgroup_shows_all(const char *mount)
 
 #define FILEID_KERNFS 0xfe /* of include/linux/exportfs.h: the handle is the id */
 
-/* A descriptor of a cgroup, by its id: the kernel finds it, so nobody else's names are walked. */
-static int open_by_id(const char *mount, uint64_t id)
+/* The kernel finds it, so nobody else's names are walked. */
+int cgroup_open(uint64_t id)
 {
 	union {
 		struct file_handle handle;
 		unsigned char room[sizeof(struct file_handle) + sizeof(id)];
 	} of = { .handle = { .handle_bytes = sizeof(id), .handle_type = FILEID_KERNFS } };
-	int root = open(mount, O_RDONLY | O_DIRECTORY | O_CLOEXEC), found;
+	int error, root, found;
+	char mount[PATH_MAX];
 
+	error = cgroup_mount(mount, sizeof(mount), NULL);
+	if (error)
+		return error;
+	root = open(mount, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (root < 0)
 		return -errno;
 	memcpy(of.handle.f_handle, &id, sizeof(id));
-	found = open_by_handle_at(root, &of.handle, O_PATH | O_CLOEXEC);
+	found = open_by_handle_at(root, &of.handle, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (found < 0)
 		found = errno == ESTALE ? -ENOENT : -errno;
 	close(root);
@@ -114,7 +119,7 @@ int cgroup_path(uint64_t id, char *path, size_t size)
 	error = cgroup_mount(mount, sizeof(mount), NULL);
 	if (error)
 		return error;
-	descriptor = open_by_id(mount, id);
+	descriptor = cgroup_open(id);
 	if (descriptor < 0)
 		return descriptor;
 	snprintf(link, sizeof(link), "/proc/self/fd/%d", descriptor);

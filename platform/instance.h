@@ -57,7 +57,9 @@ enum program_family {
 
 #define PROGRAMS_ALWAYS (PROGRAMS_CONNECTIONS | PROGRAMS_OPTIONS | PROGRAMS_ASKED)
 #define PROGRAMS_ALL (PROGRAMS_ALWAYS | PROGRAMS_DATAGRAMS)
-#define PROGRAMS_PINNED (PROGRAMS_OPTIONS | PROGRAMS_ASKED) /* by themselves: wanted again, later */
+#define PROGRAMS_PINNED                                                                            \
+	(PROGRAMS_OPTIONS | PROGRAMS_ASKED) /* by themselves: wanted again, later  \
+							     */
 
 struct kernel_program {
 	const char
@@ -69,7 +71,8 @@ struct kernel_program {
 
 #define PROGRAM_PREFIX "waybill_"
 
-/* The next one of some families, in the order of attaching; the first after NULL; NULL at the end. */
+/* The next one of some families, in the order of attaching; the first after NULL; NULL at the end.
+ */
 const struct kernel_program *kernel_program_next(const struct kernel_program *before,
 						 unsigned int families);
 /* The program of a link, by the link's name, or NULL. */
@@ -156,7 +159,8 @@ int attach_programs(struct instance *instance, struct waybill_bpf *programs, uns
 		    const char *directory, struct message *message);
 int attach_options(struct instance *instance, const uint64_t *cgroups, size_t count,
 		   struct message *message);
-/* Loads and attaches the programs for datagrams, unless they are. They stay, for flows that live. */
+/* Loads and attaches the programs for datagrams, unless they are. They stay, for flows that live.
+ */
 int attach_datagrams(struct instance *instance, struct message *message);
 /* Whether they have to be there: a policy wants them, or one did, so that flows may live. */
 bool datagrams_wanted(struct instance *instance);
@@ -166,7 +170,8 @@ int detach_options(struct instance *instance, const uint64_t *cgroups, size_t co
 int attach_renew(struct instance *instance, struct waybill_bpf *programs, struct message *message);
 /* Whether everything that `up` attaches is attached: it was not interrupted. */
 bool attach_complete(const struct instance *instance);
-/* Opens a cgroup by its id. Returns a descriptor or -errno. */
+
+/* cgroup.c: opens a cgroup by its id. Returns a descriptor or -errno; -ENOENT if it is gone. */
 int cgroup_open(uint64_t id);
 
 /* apply.c: makes the map of an image, filled and frozen. Returns its descriptor. */
