@@ -17,6 +17,8 @@ cgroup=/waybill-test-$name
 work=$(mktemp -d)
 chmod 755 "$work"
 started=
+# Limits of waiting are stretched by this, as in ../patience.h.
+patience=${WAYBILL_TEST_PATIENCE:-1}
 mkdir "$mount$cgroup" "$mount$cgroup/app" "$mount$cgroup/a" "$mount$cgroup/b" "$mount$cgroup/c"
 
 end() {
@@ -30,7 +32,7 @@ end() {
 	done
 	echo $$ >"$mount/cgroup.procs"
 	echo 1 >"$mount$cgroup/cgroup.kill" 2>/dev/null || :
-	for try in $(seq 60); do
+	for try in $(seq $((60 * patience))); do
 		rmdir "$mount$cgroup"/* 2>/dev/null || :
 		rmdir "$mount$cgroup" 2>/dev/null && break
 		sleep 0.1
@@ -78,12 +80,12 @@ while True:
 }
 
 # Says hello to the UDP port 7777 of each ADDRESS, and prints what comes back, and from where.
-cat >"$work/hello" <<'PYTHON'
+cat >"$work/hello" <<PYTHON
 import socket, sys
 for address in sys.argv[1:]:
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     s = socket.socket(family, socket.SOCK_DGRAM)
-    s.settimeout(2)
+    s.settimeout(2 * $patience)
     try:
         s.sendto(b"hello", (address, 7777))
     except OSError as error:
@@ -102,7 +104,7 @@ server() {
 }
 
 wait_for() {
-	for try in $(seq 100); do
+	for try in $(seq $((100 * patience))); do
 		if sh -c "$1"; then return 0; fi
 		sleep 0.05
 	done

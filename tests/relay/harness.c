@@ -19,9 +19,10 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "../patience.h"
 #include "harness.h"
 
-#define PATIENCE 5 /* seconds for anything that must happen */
+#define PATIENCE patience(5) /* seconds for anything that must happen */
 #define OPTIONS_MAX 24
 
 static struct relay_process *running;
@@ -124,7 +125,7 @@ void relay_start(struct relay_process *relay, int output, const char *const *opt
 		exit(TEST_SKIPPED);
 	}
 	/* A test that hangs is a test that failed, and its relay ends with it. */
-	alarm(120);
+	alarm(patience(120));
 	signal(SIGPIPE, SIG_IGN);
 	CHECK(!pipe(ready));
 	snprintf(ready_text, sizeof(ready_text), "%d", ready[1]);
@@ -253,10 +254,10 @@ void relay_allow_descriptors(const struct relay_process *relay, int more)
 
 static void be_patient(int fd)
 {
-	struct timeval patience = { PATIENCE, 0 };
+	struct timeval limit = { PATIENCE, 0 };
 
-	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
-	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
+	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
+	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
 }
 
 void server_open(struct server *server, int backlog)

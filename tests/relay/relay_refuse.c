@@ -11,6 +11,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "../patience.h"
 #include "harness.h"
 
 static void dialled_directly(void)
@@ -48,7 +49,7 @@ static void exits(int expected, const char *says, const char *const *options)
 	CHECK(child >= 0);
 	if (!child) {
 		dup2(output[1], STDERR_FILENO);
-		alarm(5);
+		alarm(patience(5));
 		execv(getenv("WAYBILL_RELAY"), (char *const *)arguments);
 		_exit(127);
 	}

@@ -11,6 +11,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "../patience.h"
 #include "harness.h"
 
 static void fill(int fd)
@@ -38,7 +39,7 @@ static void expect_reset_at_once(int fd)
 {
 	struct pollfd ready = { .fd = fd, .events = 0 };
 
-	CHECK(poll(&ready, 1, 2000) == 1);
+	CHECK(poll(&ready, 1, patience(2000)) == 1);
 	CHECK(ready.revents & POLLERR);
 	expect_reset_after_bytes(fd);
 }

@@ -112,7 +112,7 @@ int main(void)
 		"  - { name: all, service: a, match: { remote_port: 8080 }, action: redirect }\n"));
 	child[0] = begin(SERVICE_UID(0));
 	child[1] = begin(APPLICATION_UID);
-	for (int wait = 0; !strangers->refused && wait < 10000; wait++)
+	for (int wait = 0; !strangers->refused && wait < patience(10000); wait++)
 		usleep(1000);
 	for (int i = 0; i < RESTARTS; i++) {
 		struct leg leg;

@@ -22,7 +22,7 @@ static void bind_here(int descriptor, enum family family)
 	inet_pton(AF_INET6, HERE6, &six.sin6_addr);
 	inet_pton(AF_INET, HERE4, &four.sin_addr);
 	/* The kernel finishes adding an IPv6 address a moment later. */
-	for (int try = 0; try < 200; try++) {
+	for (int try = 0; try < patience(200); try++) {
 		error = family == V6 ? bind(descriptor, (void *)&six, sizeof(six)) :
 				       bind(descriptor, (void *)&four, sizeof(four));
 		if (!error)

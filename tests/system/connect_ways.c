@@ -21,7 +21,7 @@ static int finish(int descriptor)
 	socklen_t size = sizeof(int);
 	int error = -1;
 
-	EXPECT(poll(&end, 1, 5000) == 1, "connect did not finish");
+	EXPECT(poll(&end, 1, patience(5000)) == 1, "connect did not finish");
 	EXPECT(!getsockopt(descriptor, SOL_SOCKET, SO_ERROR, &error, &size));
 	EXPECT(!error, "%s", strerror(error));
 	return descriptor;

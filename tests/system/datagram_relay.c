@@ -66,7 +66,7 @@ int main(int argc, char **argv)
 	EXPECT(counter(&world, COUNT_FLOWS) == 2 * 15);
 	EXPECT(!!counter(&world, COUNT_NO_RECORDS) == !!strchr(argv[2], 'f'));
 	/* Idle for a second, they end, with their lines. */
-	for (int i = 0; i < 200 && count_in(log[1], "\"end\":\"idle\"") < 15; i++)
+	for (int i = 0; i < patience(200) && count_in(log[1], "\"end\":\"idle\"") < 15; i++)
 		usleep(20000);
 	for (int i = 0; i < 2; i++) {
 		EXPECT(count_in(log[i], "\"protocol\":\"udp\"") == 15, "%d",

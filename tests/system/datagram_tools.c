@@ -342,7 +342,7 @@ void datagram_wait(int descriptor)
 {
 	struct pollfd wait = { .fd = descriptor, .events = POLLIN };
 
-	EXPECT(poll(&wait, 1, 2000) == 1, "nothing came");
+	EXPECT(poll(&wait, 1, patience(2000)) == 1, "nothing came");
 }
 
 void datagram_expect(int descriptor, enum family family, unsigned int n, const char *text)
@@ -391,7 +391,7 @@ void servers_listen(uint16_t first, uint16_t last)
 
 			setsockopt(stream, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof(one));
 			/* The kernel finishes adding an IPv6 address a moment later. */
-			for (int try = 0; error && try < 200; try++) {
+			for (int try = 0; error && try < patience(200); try++) {
 				error = bind(stream, (void *)&address, length);
 				if (error)
 					usleep(10000);

@@ -61,7 +61,7 @@ static int watched(struct monitoring *wanted, int least)
 	close(descriptor);
 	EXPECT(refused(NULL));
 	EXPECT(world_as(&world, "app", APPLICATION_UID, refused, NULL) == 1);
-	for (int i = 0; count < least && i < 200; i++)
+	for (int i = 0; count < least && i < patience(200); i++)
 		usleep(10000);
 	stop = 1;
 	pthread_join(thread, NULL);

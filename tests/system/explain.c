@@ -523,7 +523,7 @@ static void check(struct policy_image *image, const struct attempt *attempt)
 	seen_count = 0;
 	EXPECT(world_as(&world, attempt->leaf, attempt->user, attempt->copy ? try_copy : try,
 			(void *)attempt) <= 1);
-	for (int i = 0; i < 100 && seen_count < foretold_count; i++)
+	for (int i = 0; i < patience(100) && seen_count < foretold_count; i++)
 		usleep(10000);
 	/* And no more than that. */
 	usleep(20000);

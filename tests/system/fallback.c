@@ -68,7 +68,7 @@ static int who_got(enum family family, int *accepted)
 			.fd = i == SERVER ? server[family == V6] : listener[i][family == V6],
 			.events = POLLIN,
 		};
-	EXPECT(poll(wait, SERVICES + 1, 2000) == 1, "not one listener has got it");
+	EXPECT(poll(wait, SERVICES + 1, patience(2000)) == 1, "not one listener has got it");
 	for (int i = 0; i <= SERVICES; i++)
 		if (wait[i].revents)
 			found = i;

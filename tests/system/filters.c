@@ -40,8 +40,8 @@ static void expect_way(struct world *world, const char *leaf, uid_t user, const 
 
 	/* Nobody listens at most of these addresses: unredirected connects are refused. */
 	EXPECT(got == error, "line %d: %s", line, strerror(got));
-	for (int i = 0; i < 100 && (world->seen[0].accepted != before[0] + a ||
-				    world->seen[1].accepted != before[1] + b);
+	for (int i = 0; i < patience(100) && (world->seen[0].accepted != before[0] + a ||
+					      world->seen[1].accepted != before[1] + b);
 	     i++)
 		usleep(10000);
 	EXPECT(world->seen[0].accepted == before[0] + a, "line %d: service a", line);

@@ -122,7 +122,7 @@ int main(void)
 	for (int i = 0; i < CONNECTIONS; i++)
 		close(greedy[i]);
 	as_root(&world);
-	for (int i = 0; i < 200 && map_entries(&world, "handoffs"); i++)
+	for (int i = 0; i < patience(200) && map_entries(&world, "handoffs"); i++)
 		usleep(10000);
 	EXPECT(map_entries(&world, "handoffs") == 0, "%d", map_entries(&world, "handoffs"));
 	shares_are_zero(&world);

@@ -100,7 +100,7 @@ int main(int argc, char **argv)
 	EXPECT(argc == 2, "usage: interrupted WAYBILL");
 	waybill = argv[1];
 	world_begin(&world, "interrupted");
-	alarm(1200); /* it takes a minute or two where nobody else works */
+	alarm(patience(1200)); /* it takes a minute or two where nobody else works */
 	srandom(time(NULL));
 	snprintf(cgroup, sizeof(cgroup), "%s", world.cgroup);
 	file = fdopen(mkstemp(policy), "w");
@@ -137,11 +137,11 @@ int main(int argc, char **argv)
 	unlink(policy);
 	snprintf(path, sizeof(path), "/sys/fs/bpf/waybill/%s", world.name);
 	EXPECT(access(path, F_OK), "%s is left", path);
-	for (int i = 0; i < 100 && attached(); i++)
+	for (int i = 0; i < patience(100) && attached(); i++)
 		usleep(20000);
 	EXPECT(!attached(), "%d programs are attached", attached());
 	/* Other tests may come and go meanwhile: only what stays counts. */
-	for (int i = 0; i < 500 && links() > before; i++)
+	for (int i = 0; i < patience(500) && links() > before; i++)
 		usleep(20000);
 	printf("%d of 100 interrupted ups completed\n", completed);
 	world_end(&world);

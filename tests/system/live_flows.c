@@ -62,7 +62,7 @@ int main(void)
 	EXPECT(tally.longest == 3 && tally.wrong == 0, "%d wrong", tally.wrong);
 	for (int i = 0; i < 60; i++)
 		close(descriptors[i]);
-	for (int i = 0; i < 100; i++) {
+	for (int i = 0; i < patience(100); i++) {
 		tally = (struct tally){};
 		EXPECT(!instance_flows(world.instance, look, &tally, &message));
 		if (!tally.flows)

@@ -40,7 +40,7 @@ static void abandon(struct world *world)
 	for (int i = 0; i < 200; i += 2)
 		close(descriptors[i]);
 	/* The others time out: the second SYN goes after 1 s, and 2 s later it is over. */
-	for (int i = 0; i < 80 && map_entries(world, "handoffs"); i++)
+	for (int i = 0; i < patience(80) && map_entries(world, "handoffs"); i++)
 		usleep(100000);
 	for (int i = 1; i < 200; i += 2)
 		close(descriptors[i]);

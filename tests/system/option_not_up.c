@@ -79,7 +79,7 @@ int main(void)
 	world.instance = NULL;
 	as_service(&world, 0);
 	/* Kernels take the programs off a little later than the last reference goes. */
-	for (int i = 0; i < 200 && !unknown(state_of(leg.accepted)); i++)
+	for (int i = 0; i < patience(200) && !unknown(state_of(leg.accepted)); i++)
 		usleep(10000);
 	expect_unknown(leg.accepted, "after down");
 	expect_unknown(leg.client, "after down");

@@ -56,7 +56,7 @@ static pid_t helpers[CHAIN_MAX];
 /* One that listens on [::] takes both families. */
 static void wait_until_listens(const char *program, bool v6, uint16_t port)
 {
-	for (int try = 0; try < 1000; try++) {
+	for (int try = 0; try < patience(1000); try++) {
 		if (listened(v6 ? V6 : V4, port))
 			return;
 		usleep(10000);

@@ -108,7 +108,8 @@ int server_listener(enum family family, uint16_t port)
 	int descriptor = socket_of(family, 0), error;
 
 	/* The kernel finishes adding an IPv6 address a moment later. */
-	for (int try = 0; (error = bind(descriptor, (void *)&address, length)) && try < 200; try++)
+	for (int try = 0;
+	     (error = bind(descriptor, (void *)&address, length)) && try < patience(200); try++)
 		usleep(10000);
 	EXPECT(!error && !listen(descriptor, 128), "%s", strerror(errno));
 	return descriptor;
@@ -119,7 +120,7 @@ int accept_from(int listener)
 	struct pollfd wait = { .fd = listener, .events = POLLIN };
 	int accepted;
 
-	EXPECT(poll(&wait, 1, 2000) == 1, "nothing came to the listener");
+	EXPECT(poll(&wait, 1, patience(2000)) == 1, "nothing came to the listener");
 	accepted = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
 	EXPECT(accepted >= 0, "%s", strerror(errno));
 	return accepted;
@@ -313,12 +314,12 @@ static void *send_request(void *data)
 /* All of it, and until the other side half-closes, if that is the end. */
 static void expect_request(int descriptor, bool end)
 {
-	struct timeval patience = { .tv_sec = 10 };
+	struct timeval limit = { .tv_sec = patience(10) };
 	unsigned char buffer[65536];
 	ssize_t count = 1;
 	size_t got = 0;
 
-	setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
+	setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
 	while ((end || got < REQUEST_SIZE) &&
 	       (count = recv(descriptor, buffer, sizeof(buffer), 0)) > 0)
 		for (ssize_t i = 0; i < count; i++, got++)

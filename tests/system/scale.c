@@ -191,7 +191,8 @@ static double open_all(bool redirected)
 		if (!client[i])
 			open_part(i, redirected);
 	}
-	for (int wait = 0; shared->accepted < CONNECTIONS && !shared->wrong && wait < 30000; wait++)
+	for (int wait = 0;
+	     shared->accepted < CONNECTIONS && !shared->wrong && wait < patience(30000); wait++)
 		usleep(10000);
 	kept = (allocated() - before) / CONNECTIONS;
 	EXPECT(shared->accepted == CONNECTIONS && !shared->wrong, "%d accepted, %d wrong",

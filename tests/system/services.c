@@ -168,7 +168,7 @@ static int listen_on(int family, uint16_t port, const char *any, int backlog)
 	for (int try = 0;
 	     bind(descriptor, (void *)&address, family == AF_INET ? sizeof(*v4) : sizeof(*v6));
 	     try++) {
-		if (errno != EADDRNOTAVAIL || try == 200) {
+		if (errno != EADDRNOTAVAIL || try == patience(200)) {
 			fprintf(stderr, "port %u: %s\n", port, strerror(errno));
 			_exit(1);
 		}

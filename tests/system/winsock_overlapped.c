@@ -314,7 +314,7 @@ static void routines(void)
 	EXPECT(begin(s, RECORDS, &overlapped, routine, NULL) == WSA_IO_PENDING);
 	told.s = s;
 	application_sends(&world, -1, V4, 1, "hello");
-	for (int i = 0; i < 200 && !HasOverlappedIoCompleted(&overlapped); i++)
+	for (int i = 0; i < patience(200) && !HasOverlappedIoCompleted(&overlapped); i++)
 		usleep(10000);
 	EXPECT(HasOverlappedIoCompleted(&overlapped) && overlapped.hEvent == (HANDLE)4711);
 	EXPECT(SleepEx(20, FALSE) == 0 && !told.calls);
@@ -377,7 +377,7 @@ static void provider(void)
 	/* The structure was kept, and not the pointer. */
 	memset(&copy, 0xa5, sizeof(copy));
 	application_sends(&world, -1, V4, 1, "hello");
-	for (int i = 0; i < 200 && !__atomic_load_n(&told.calls, __ATOMIC_SEQ_CST); i++)
+	for (int i = 0; i < patience(200) && !__atomic_load_n(&told.calls, __ATOMIC_SEQ_CST); i++)
 		usleep(10000);
 	EXPECT(told.calls == 1 && pthread_equal(told.thread, other.thread));
 	/* One that is none. */
@@ -392,7 +392,7 @@ static void provider(void)
 	       error == WSAEFAULT);
 	/* And what a provider queues itself. */
 	EXPECT(!WPUQueueApc(&other.id, user_routine, (DWORD_PTR)&other.calls, &error));
-	for (int i = 0; i < 200 && !__atomic_load_n(&other.calls, __ATOMIC_SEQ_CST); i++)
+	for (int i = 0; i < patience(200) && !__atomic_load_n(&other.calls, __ATOMIC_SEQ_CST); i++)
 		usleep(10000);
 	EXPECT(other.calls == 1);
 	WSASetEvent(other.go);
@@ -503,7 +503,7 @@ static void gone(void)
 	EXPECT(!instance_down(world.name, &found, &message) && found, "%s", message.text);
 	as_service(&world, 0);
 	/* The kernel detaches programs a moment later. */
-	for (int try = 0; !begin(s, RECORDS, NULL, NULL, &count) && try < 200; try++)
+	for (int try = 0; !begin(s, RECORDS, NULL, NULL, &count) && try < patience(200); try++)
 		usleep(10000);
 	EXPECT(begin(s, RECORDS, NULL, NULL, &count) == WSAENETDOWN);
 	EXPECT(begin(s, CONTEXT, NULL, NULL, &count) == WSAENETDOWN);

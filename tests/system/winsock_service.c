@@ -52,7 +52,7 @@ static void example_start(int i)
 		perror(program);
 		_exit(1);
 	}
-	for (int try = 0; try < 500; try++) {
+	for (int try = 0; try < patience(500); try++) {
 		if (bound("/proc/net/tcp6", SERVICE_PORT(i)) &&
 		    bound("/proc/net/udp6", SERVICE_PORT(i)))
 			return;
@@ -86,7 +86,7 @@ static void expect_lines(int i, const char *words, int wanted)
 	ssize_t size = 0;
 	int found = -1;
 
-	for (int try = 0; try < 200 && found != wanted; try++) {
+	for (int try = 0; try < patience(200) && found != wanted; try++) {
 		usleep(10000);
 		size = pread(log_file[i], text, sizeof(text) - 1, 0);
 		EXPECT(size >= 0);
@@ -101,7 +101,7 @@ static void expect_lines(int i, const char *words, int wanted)
 /* A request that is longer than what fits on the way, its end, and the same as the answer. */
 static void converse(int connection)
 {
-	struct timeval patience = { .tv_sec = 10 };
+	struct timeval limit = { .tv_sec = patience(10) };
 	unsigned char buffer[65536];
 	size_t got = 0;
 	ssize_t count;
@@ -121,7 +121,7 @@ static void converse(int connection)
 		}
 		_exit(!!shutdown(connection, SHUT_WR));
 	}
-	setsockopt(connection, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
+	setsockopt(connection, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
 	while ((count = recv(connection, buffer, sizeof(buffer), 0)) > 0)
 		for (ssize_t i = 0; i < count; i++, got++)
 			EXPECT(buffer[i] == byte_at(got), "byte %zu", got);

@@ -44,7 +44,7 @@ static void clean(const struct world *world)
 	if (descriptor >= 0 && write(descriptor, "1", 1) != 1)
 		perror(path);
 	close(descriptor);
-	for (int try = 0; try < 200; try++) {
+	for (int try = 0; try < patience(200); try++) {
 		for (int i = 0; i < SERVICES_MAX; i++) {
 			snprintf(path, sizeof(path), "%s%s/s%d", world->mount, world->cgroup, i);
 			rmdir(path);
@@ -168,7 +168,7 @@ void world_begin(struct world *world, const char *name)
 	start_cleaner(world);
 	make_network();
 	make_cgroups(world);
-	alarm(240); /* a test that hangs ends, and its world with it */
+	alarm(patience(240)); /* a test that hangs ends, and its world with it */
 }
 
 void world_up(struct world *world)
@@ -294,11 +294,11 @@ int connect_to(enum family family, uint16_t port)
 
 void echo_check(int descriptor, const char *text)
 {
-	struct timeval patience = { .tv_sec = 5 };
+	struct timeval limit = { .tv_sec = patience(5) };
 	char answer[256];
 	size_t length = strlen(text), got = 0;
 
-	setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
+	setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
 	EXPECT(send(descriptor, text, length, MSG_NOSIGNAL) == (ssize_t)length, "%s",
 	       strerror(errno));
 	while (got < length) {
@@ -314,7 +314,7 @@ void echo_check(int descriptor, const char *text)
 
 void expect_count(const char *what, atomic_int *number, int wanted)
 {
-	for (int i = 0; i < 200 && *number != wanted; i++)
+	for (int i = 0; i < patience(200) && *number != wanted; i++)
 		usleep(10000);
 	EXPECT(*number == wanted, "%s: %d, not %d", what, *number, wanted);
 }

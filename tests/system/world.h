@@ -19,6 +19,7 @@
 
 #include <waybill/waybill.h>
 
+#include "../patience.h"
 #include "../../platform/instance.h"
 #include "../../platform/platform.h"
 
