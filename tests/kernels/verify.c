@@ -69,12 +69,13 @@ struct limits {
 /* Opens the object with one program that is to be loaded, or with none if it has not so many. */
 static struct bpf_object *open_with(const char *path, int number, struct bpf_program **mine)
 {
-	struct bpf_object *object = bpf_object__open_file(path, NULL);
 	struct bpf_program *program;
+	struct bpf_object *object;
 	int index = 0;
 
 	*mine = NULL;
 	libbpf_words[0] = verifier_log[0] = 0;
+	object = bpf_object__open_file(path, NULL);
 	if (!object)
 		return NULL;
 	bpf_object__for_each_program(program, object)
@@ -114,7 +115,7 @@ static bool verify(const char *path, int number, const struct limits *limits, bo
 
 	if (!program) {
 		if (!object)
-			printf("FAIL %s: cannot be opened: %s\n", object_name, strerror(errno));
+			printf("FAIL %s: cannot be opened\n%s", object_name, libbpf_words);
 		*failed |= !object;
 		bpf_object__close(object);
 		return false;
