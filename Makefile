@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: BSD-2-Clause
-# The short front: everything is built by Meson in build/. `make demo` and `make test` install
-# what is missing first (Debian and its derivatives); the other targets only say what is.
+# The short front: everything is built by Meson in build/. `make demo` and `make test`, and
+# `make test-kernels`, install what is missing first (Debian and its derivatives); the other targets
+# only say what is.
 PREFIX ?= /usr/local
 BUILD := build
 STAMP := $(BUILD)/.packages
 
-.PHONY: all demo test bench install uninstall clean packages
+.PHONY: all demo test test-kernels bench install uninstall clean packages
 
 # The names by which people find things, whatever rooms they are built in.
 all: $(BUILD)/build.ninja
@@ -27,6 +28,12 @@ demo: packages
 test: packages
 	@$(MAKE) --no-print-directory all
 	@tests/run
+
+# KERNELS="6.1 newest" TESTS=chain: fewer of them. tests/kernels/run says more.
+test-kernels:
+	@packaging/packages install build test kernels
+	@$(MAKE) --no-print-directory all
+	@tests/kernels/run
 
 bench: all
 	@packaging/packages check bench

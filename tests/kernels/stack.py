@@ -6,7 +6,7 @@ counts as a call, and more than 512 is refused. Needs neither root nor that kern
 
 	stack.py LIMIT OBJECT...
 
-A line for each program, PASS or FAIL, with the chain of calls of those that need more than LIMIT."""
+A line for each program, PASS or FAIL, with the calls of one that needs more than LIMIT."""
 import struct
 import sys
 

@@ -94,12 +94,17 @@ static int load(struct bpf_object *object, struct bpf_program *program, int log_
 	return bpf_object__load(object);
 }
 
-/* Once more, with the path that leads to what the verifier objects to. */
-static void explain(const char *path, int number, int lines)
+/*
+ * Prints the verifier's last words; after it was asked once more, for the path that leads to what
+ * it objects to. Where it only gave up (E2BIG), no path does, and to print one takes minutes.
+ */
+static void explain(const char *path, int number, int error, int lines)
 {
+	struct bpf_object *object = NULL;
 	struct bpf_program *program;
-	struct bpf_object *object = open_with(path, number, &program);
 
+	if (error != -E2BIG)
+		object = open_with(path, number, &program);
 	if (object)
 		load(object, program, STATISTICS | PATH);
 	print_end(*verifier_log ? verifier_log : libbpf_words, lines);
@@ -131,7 +136,7 @@ static bool verify(const char *path, int number, const struct limits *limits, bo
 	       bpf_program__name(program));
 	if (error) {
 		printf("refused (%s) after %lu instructions\n", strerror(-error), instructions);
-		explain(path, number, limits->lines);
+		explain(path, number, error, limits->lines);
 	} else {
 		printf("%lu instructions", instructions);
 		if (much)
