@@ -51,25 +51,20 @@ static int keep_complaint(enum libbpf_print_level level, const char *format, va_
 	return 0;
 }
 
-static bool is_statistic(const char *line, size_t length)
-{
-	static const char *const begin[] = { "verification time ", "stack depth ", "processed " };
-
-	for (size_t i = 0; i < sizeof(begin) / sizeof(*begin); i++)
-		if (!strncmp(line, begin[i], strlen(begin[i])))
-			return true;
-	return !length;
-}
-
-/* The last line of a log that is no statistic; "" if there is none. */
+/*
+ * The last line of a log before its statistics, which begin with the time and are of several lines,
+ * on some kernels one for each function; "" if there is none.
+ */
 static void last_words(const char *log, char *words, size_t size)
 {
+	const char *end = strstr(log, "verification time ");
 	size_t length;
 
 	words[0] = '\0';
-	for (const char *line = log; *line; line += length + (line[length] == '\n')) {
+	for (const char *line = log; *line && line != end;
+	     line += length + (line[length] == '\n')) {
 		length = strcspn(line, "\n");
-		if (!is_statistic(line, length))
+		if (length)
 			snprintf(words, size, "%.*s", (int)length, line);
 	}
 	for (char *at = words; *at; at++)
