@@ -98,7 +98,7 @@ enum listening {
 	FOUND_LISTENER, /* the service, if that is who made the socket */
 };
 
-/* How far a decision has come, and what is to be done. All 0 before the first step. */
+/* How far a decision has come, and what is to be done. Before the first step decide_start(). */
 struct decision {
 	union {
 		struct match match;
@@ -358,6 +358,18 @@ endpoint_find(const void *image, const struct policy_header *header, const struc
 			(to->udp && flow_of_address(&to->destination))) ?
 		       cell :
 		       0;
+}
+
+/* Begins a decision, or begins it anew by another policy: nothing is left of what was. */
+POLICY_INLINE void decide_start(const struct policy_header *header, struct decision *decision)
+{
+	decision->generation = header->generation;
+	decision->step = DECIDE_BEGIN;
+	decision->verdict = DECISION_NOTHING;
+	decision->next = 0;
+	decision->presumed = 0;
+	decision->service = decision->filter = 0;
+	decision->application = 0;
 }
 
 POLICY_INLINE void decide_end(struct decision *decision, __u32 verdict)

@@ -20,11 +20,10 @@ GLOBAL int decide_destination(const struct subject *to, struct decision *decisio
 
 	if (!to || !decision || !image)
 		return 0;
-	decision->step = DECIDE_BEGIN;
 	/* What cannot be goes on to be refused. */
 	if (!header)
 		return 1;
-	decision->generation = header->generation;
+	decide_start(header, decision);
 	return match_destination(image, header, to, &decision->match);
 }
 

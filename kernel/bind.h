@@ -50,22 +50,24 @@ static __always_inline int bind_check(const struct binding *binding, int bound)
 	    binding->protocol != IPPROTO_UDP)
 		return ALLOW;
 	image = policy_in_force();
-	header = image ? policy_line(image, 0) : 0;
-	if (!header)
+	if (!image)
 		return ALLOW;
-	cell = policy_hash_find(image, &header->endpoints,
+	header = policy_line(image, 0);
+	cell = header ? policy_hash_find(
+				image, &header->endpoints,
 				policy_endpoint_key(binding->protocol == IPPROTO_UDP,
-						    bpf_ntohs(binding->to.destination.port)));
-	if (!cell)
+						    bpf_ntohs(binding->to.destination.port))) :
+			0;
+	if (header && !cell)
 		return ALLOW;
 	settings = control_get();
-	service = policy_service(image, header, cell->value);
+	service = header && cell ? policy_service(image, header, cell->value) : 0;
 	if (!service || !settings) {
 		report(DECISION_BROKEN, 0, 0, 0, &binding->to);
 		bpf_set_retval(-EACCES);
 		return REFUSE;
 	}
-	if (services_of_current(1) >> (cell->value & 63) & 1) {
+	if (current_is(service->id, 1)) {
 		if (bound)
 			make_home(binding, settings, service->id);
 		return ALLOW;

@@ -130,14 +130,15 @@ GLOBAL int caller_find(const struct records_hop *last, const struct history *his
 	const void *image = policy_in_force();
 	const struct policy_header *header = image ? policy_line(image, 0) : 0;
 	const struct records_hop *hop;
-	__u64 services = services_of_current(0);
+	__u64 services;
 	__u32 i;
 
 	if (!caller)
 		return 0;
 	caller->context = accepted && last ? last->context : 0;
 	caller->state = accepted ? WAYBILL_REDIRECTED_BY_SELF : WAYBILL_REDIRECTED_BY_OTHER;
-	if (!services || !header)
+	services = header ? services_of_current(image, header, 0) : 0;
+	if (!services)
 		return 0;
 	caller->context = 0;
 	caller->state = WAYBILL_REDIRECTED_BY_SELF;

@@ -69,36 +69,33 @@ static __always_inline __u64 scope_find(struct scope_walk *walk, const void *ima
 	return walk->scope;
 }
 
-/* That of the current process. */
-GLOBAL __u64 scope_of_current(void)
-{
-	const void *image = policy_in_force();
-	const struct policy_header *header = image ? policy_line(image, 0) : 0;
-	struct scope_walk walk;
-
-	return header ? scope_find(&walk, image, header, 0, 0) : 0;
-}
-
 /* The slots of the services that the current process may be; makers: or whose listener it may make.
  */
-GLOBAL __u64 services_of_current(__u32 makers)
+static __always_inline __u64 services_of_current(const void *image,
+						 const struct policy_header *header, int makers)
+{
+	struct scope_walk walk;
+
+	scope_find(&walk, image, header, 0, 0);
+	return services_of(image, header, (__u32)bpf_get_current_uid_gid(), walk.scope, makers);
+}
+
+/*
+ * Whether the current process may be a service, by its id, or any of them (0); makers: or may make
+ * its listener. By one policy: slots are not the same in another.
+ */
+GLOBAL int current_is(__u32 service, __u32 makers)
 {
 	const void *image = policy_in_force();
 	const struct policy_header *header = image ? policy_line(image, 0) : 0;
+	__u64 services;
 
 	if (!header)
 		return 0;
-	return services_of(image, header, (__u32)bpf_get_current_uid_gid(), scope_of_current(),
-			   makers);
-}
-
-/* Whether the current process may be a service, by its id. */
-static __always_inline int current_is(__u32 service)
-{
-	const void *image = policy_in_force();
-	const struct policy_header *header = image ? policy_line(image, 0) : 0;
-
-	return header && services_of_hop(image, header, service, 0) & services_of_current(0);
+	services = services_of_current(image, header, makers);
+	if (service)
+		services &= services_of_hop(image, header, service, 0);
+	return services != 0;
 }
 
 /* Who made a socket. */

@@ -95,7 +95,7 @@ static __always_inline int records_check(struct bpf_sockopt *ctx, __u32 offset, 
 	/* A retired key is good for as long as records made with it are. */
 	if (now - header->issued > expire || (key->retired && now - key->retired > expire))
 		return EKEYEXPIRED;
-	return current_is(header->service) ? 0 : EACCES;
+	return header->service && current_is(header->service, 0) ? 0 : EACCES;
 }
 
 /* The parts of checked records, on their way into a history. */
@@ -306,7 +306,7 @@ static __always_inline int option_set(struct bpf_sockopt *ctx)
 	if (ctx->optname == WAYBILL_FLOW_PEER)
 		return flow_peer_set(ctx);
 	/* Nobody here; but another instance may know the caller, and what it says stands. */
-	if (!services_of_current(0))
+	if (!current_is(0, 0))
 		return bpf_get_retval() < 0 ? ALLOW : records_refuse(EACCES);
 	/* An accepted socket keeps its own records for good, also when it has been disconnected. */
 	if (!of_flow && (sk->state != BPF_TCP_CLOSE || bpf_sk_storage_get(&accepts, sk, 0, 0)))

@@ -161,7 +161,8 @@ int main(int argc, char **argv)
 	EXPECT(!failed, "%d failed", failed);
 	expect_count("server", &SERVER_SEEN(&world)->accepted, connected);
 	/* Each went through a and b, and through nothing twice. */
-	EXPECT(counter(&world, COUNT_REDIRECTED) == 2 * (uint64_t)connected);
+	EXPECT(counter(&world, COUNT_REDIRECTED) == 2 * (uint64_t)connected, "%llu redirected",
+	       (unsigned long long)counter(&world, COUNT_REDIRECTED));
 	EXPECT(counter(&world, COUNT_NO_RECORDS) == 0);
 	EXPECT(counter(&world, COUNT_HANDOFF_LOST) == 0);
 	EXPECT(counter(&world, COUNT_DOWN_BLOCKED) == 0);
