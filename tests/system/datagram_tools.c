@@ -18,8 +18,21 @@ struct service_flow {
 
 static struct service_flow flows[FLOWS_MAX_HERE];
 
+/*
+ * Of a number; makes one if it is wanted. They are not given back, and a flood has more of them in
+ * time than there is room: then all are forgotten.
+ */
 static struct service_flow *flow_at(uint32_t number, bool make)
 {
+	static size_t made;
+
+	if (make && made > FLOWS_MAX_HERE / 2) {
+		for (size_t i = 0; i < FLOWS_MAX_HERE; i++)
+			if (flows[i].onward)
+				close(flows[i].onward);
+		memset(flows, 0, sizeof(flows));
+		made = 0;
+	}
 	for (size_t i = 0; i < FLOWS_MAX_HERE; i++) {
 		struct service_flow *flow = &flows[(number + i) % FLOWS_MAX_HERE];
 
@@ -27,6 +40,7 @@ static struct service_flow *flow_at(uint32_t number, bool make)
 			return flow;
 		if (!flow->number) {
 			flow->number = make ? number : 0;
+			made += make;
 			return make ? flow : NULL;
 		}
 	}

@@ -6,7 +6,25 @@
 #include "world.h"
 
 #include <arpa/inet.h>
+#include <bpf/btf.h>
 #include <net/if.h>
+
+/* The context of a connect hook tells how long the address is, and so whether there is a scope. */
+static bool kernel_tells_scopes(void)
+{
+	struct btf *btf = btf__load_vmlinux_btf();
+	const struct btf_type *type = NULL;
+	int id = btf ? btf__find_by_name_kind(btf, "bpf_sock_addr_kern", BTF_KIND_STRUCT) : -1;
+	bool tells = false;
+
+	if (id > 0)
+		type = btf__type_by_id(btf, id);
+	for (int i = 0; type && i < btf_vlen(type); i++)
+		if (!strcmp(btf__name_by_offset(btf, btf_members(type)[i].name_off), "uaddrlen"))
+			tells = true;
+	btf__free(btf);
+	return tells;
+}
 
 int main(void)
 {
@@ -17,6 +35,8 @@ int main(void)
 	int listener, descriptor;
 
 	world_begin(&world, "link_local");
+	if (!kernel_tells_scopes())
+		world_skip("a hook is not told the scope of an address before Linux 6.7");
 	if (system("ip -6 address add fe80::66/64 dev lo 2>/dev/null"))
 		world_skip("no link-local address on lo (iproute2)");
 	world_up(&world);
