@@ -8,6 +8,7 @@
 
 #include "doctor.h"
 #include "json.h"
+#include "progress.h"
 
 static const char documentation[] =
 	"Examine the host, the instance, its services and the processes below its cgroup, and say "
@@ -136,7 +137,9 @@ int command_doctor(int argc, char **argv)
 	if (require_root())
 		return EXIT_FAILED;
 	doctor_host(&doctor);
+	progress_begin();
 	doctor_programs(&doctor);
+	progress_end();
 	status = examine_instance(&doctor);
 	for (size_t i = 0; status == EXIT_OK && i < doctor.findings; i++)
 		if (doctor.finding[i].severity >= SEVERITY_WARNING)

@@ -205,8 +205,11 @@ POLICY_INLINE int match_rest(const void *image, const struct policy_header *head
 	if (!header->more)
 		return place.filters && match->line[CONDITION_USER];
 	more = policy_line(image, header->more);
-	if (!more)
-		return 0;
+	if (!more) {
+		/* What cannot be is found where the filters are looked for. */
+		match->line[CONDITION_LOCAL] = POLICY_LINE_BROKEN;
+		return 1;
+	}
 	match->line[CONDITION_LOCAL] =
 		policy_address_find(image, &question->local, more->local4, more->local6);
 	match->line[CONDITION_GROUP] =
@@ -360,7 +363,7 @@ endpoint_find(const void *image, const struct policy_header *header, const struc
 		       0;
 }
 
-/* Begins a decision, or begins it anew by another policy: nothing is left of what was. */
+/* Begins a decision, or begins it anew by another policy: nothing that was found is used again. */
 POLICY_INLINE void decide_start(const struct policy_header *header, struct decision *decision)
 {
 	decision->generation = header->generation;
@@ -389,9 +392,13 @@ POLICY_INLINE void decide_begin(const void *image, const struct policy_header *h
 	decision->verdict = DECISION_NOTHING;
 	decision->listens = FOUND_NOBODY;
 	cell = endpoint_find(image, header, &question->to);
-	service = cell ? policy_service(image, header, cell->value) : 0;
-	if (!service)
+	if (!cell)
 		return;
+	service = policy_service(image, header, cell->value);
+	if (!service) {
+		decide_end(decision, DECISION_BROKEN);
+		return;
+	}
 	decision->verdict = DECISION_ASK;
 	decision->service = service->id;
 	decision->slot = cell->value;
@@ -432,7 +439,9 @@ POLICY_INLINE void decide_service(const void *image, const struct policy_header 
 
 	service = filter ? policy_service(image, header, filter->slot) : 0;
 	if (!service) {
-		decide_end(decision, DECISION_NOTHING);
+		/* Nobody is left; a filter that is none cannot be. */
+		decide_end(decision,
+			   found < POLICY_FILTERS_MAX ? DECISION_BROKEN : DECISION_NOTHING);
 		return;
 	}
 	decision->next = service->first_filter + service->filters;
@@ -491,7 +500,7 @@ POLICY_INLINE __u64 decide_services(const void *image, const struct policy_heade
 	return services_of(image, header, decision->listener_uid, decision->listener_scope, 1);
 }
 
-/* More steps than this no decision takes: two for a service, and three before the first. */
+/* More steps than this no decision takes: two for a service, two before the first, and an end. */
 #define DECIDE_STEPS (2 * POLICY_SERVICES_MAX + 4)
 
 /* Whether the step at hand is to be told the next filter that matches. */
@@ -507,14 +516,14 @@ POLICY_INLINE void decide_turn(const void *image, const struct policy_header *he
 {
 	int is_service = 0;
 
-	if (found > POLICY_FILTERS_MAX) {
-		decide_end(decision, DECISION_BROKEN);
-		return;
-	}
 	if (decide_wants_filter(decision))
 		decision->service = decision->filter = 0;
 	else
 		is_service = decide_services(image, header, decision) >> (decision->slot & 63) & 1;
+	if (found > POLICY_FILTERS_MAX) {
+		decide_end(decision, DECISION_BROKEN);
+		return;
+	}
 	switch (decision->step) {
 	case DECIDE_BEGIN:
 		if (found < POLICY_FILTERS_MAX)

@@ -141,8 +141,9 @@ static void contexts_retire(struct contexts *contexts)
 }
 
 /*
- * Through memory: by the system call a million lines take a second more. That the programs only read
- * it is not for the kernel to enforce then, since a map is either writable so or read-only to them.
+ * Through memory: by the system call a million lines take a second more. That the programs only
+ * read it is not for the kernel to enforce then, since a map is either writable so or read-only to
+ * them.
  */
 static int image_fill(int map, const struct policy_image *image)
 {
@@ -362,20 +363,23 @@ static void policy_continue(struct instance *instance, uint32_t *generation, uin
 	*last_context = header.last_context;
 }
 
-static int swap(struct instance *instance, const struct policy *policy,
-		const struct policy_image *image, const struct option_cgroups *cgroups,
-		struct message *message)
+static int swap(struct instance *instance, const struct policy *policy, struct policy_image *image,
+		const struct option_cgroups *cgroups, struct message *message)
 {
+	struct policy_header *header = (void *)image->line;
 	uint32_t zero = 0;
 	int map, error;
 
 	error = service_counters_make(instance, policy, message);
 	if (!error)
 		error = attach_options(instance, cgroups->id, cgroups->count, message);
-	if (!error && ((const struct policy_header *)image->line)->udp)
+	progress_phase("loading programs for datagrams", 1);
+	if (!error && header->udp)
 		error = attach_datagrams(instance, message);
 	if (error)
 		return error;
+	/* What began while programs were loaded is older than this policy. */
+	header->applied = boot_time();
 	map = image_map(image, message);
 	if (map < 0)
 		return map;

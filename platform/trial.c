@@ -8,6 +8,7 @@
  * objects to, and is short; to have every step in it takes far longer than to verify.
  */
 #include "instance.h"
+#include "progress.h"
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
@@ -179,12 +180,16 @@ static int object_try(enum kernel_object which, unsigned int families,
 	char *log = malloc(VERIFIER_LOG_SIZE);
 	struct bpf_program *program = NULL;
 	struct program_trial trial;
+	size_t tried = 0, count = 0;
 	int error, result = 0;
 
+	for (; maps && (program = bpf_object__next_program(maps, program)); count++)
+		;
 	error = !maps ? -errno : !log ? -ENOMEM : bpf_object__load(maps);
 	while (!error && !result && (program = bpf_object__next_program(maps, program))) {
 		const char *name = bpf_program__name(program);
 
+		progress_at(tried++, count);
 		if (!is_wanted(which, name, families))
 			continue;
 		error = program_try(which, maps, name, log, &trial);
@@ -223,8 +228,11 @@ int programs_try(int (*each)(void *data, const struct program_trial *trial), voi
 {
 	int error = host_check(0, message);
 
-	for (int which = 0; !error && which < OBJECTS; which++)
+	progress_phase("trying each eBPF program", OBJECTS);
+	for (int which = 0; !error && which < OBJECTS; which++) {
+		progress_step(which);
 		error = object_try(which, PROGRAMS_ALL, each, data, message);
+	}
 	if (error == -EPERM)
 		host_check(error, message);
 	return error;

@@ -126,6 +126,7 @@ explain 5 --pid "$sleeper" --user 65002 127.66.0.1:22
 cp "$(command -v sleep)" "$work/$name-1234567890"
 "$work/$name-1234567890" 60 &
 started="$started $!"
+wait_for "[ \"\$(cut -c1-8 /proc/$!/comm)\" = command- ]"
 explain 4 --command "$name-1234567890" 127.66.0.1:22
 "$work/$name-1234567890" 60 &
 started="$started $!"
