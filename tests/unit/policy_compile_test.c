@@ -24,25 +24,6 @@
 #define COLLIDES_A "f439599"
 #define COLLIDES_B "f622382"
 
-/* Takes away what was random of its conditions. */
-static void any_connection(struct filter *filter)
-{
-	struct conditions *both[] = { &filter->match, &filter->except };
-	size_t i;
-
-	for (i = 0; i < 2; i++) {
-		both[i]->remotes = both[i]->locals = both[i]->ports = both[i]->users =
-			both[i]->groups = both[i]->interfaces = both[i]->namespaces = 0;
-		while (both[i]->cgroups)
-			free(both[i]->cgroup[--both[i]->cgroups]);
-		while (both[i]->applications)
-			free(both[i]->application[--both[i]->applications]);
-		while (both[i]->originals)
-			free(both[i]->original[--both[i]->originals]);
-	}
-	filter->match.tcp = filter->match.udp = true;
-}
-
 /*
  * Ranges of users that overlap at random: at each end of one another set of filters begins, so there
  * is nothing to skip, and no two lines are equal.

@@ -169,6 +169,25 @@ struct policy_image compile_possible(struct policy *policy)
 	return image;
 }
 
+/* Takes away what was random of its conditions. */
+void any_connection(struct filter *filter)
+{
+	struct conditions *both[] = { &filter->match, &filter->except };
+	size_t i;
+
+	for (i = 0; i < 2; i++) {
+		both[i]->remotes = both[i]->locals = both[i]->ports = both[i]->users =
+			both[i]->groups = both[i]->interfaces = both[i]->namespaces = 0;
+		while (both[i]->cgroups)
+			free(both[i]->cgroup[--both[i]->cgroups]);
+		while (both[i]->applications)
+			free(both[i]->application[--both[i]->applications]);
+		while (both[i]->originals)
+			free(both[i]->original[--both[i]->originals]);
+	}
+	filter->match.tcp = filter->match.udp = true;
+}
+
 void compare_filters(const struct policy *policy, const struct policy_image *image,
 		     const struct connection *connection)
 {

@@ -21,6 +21,8 @@ struct policy_image compile(const struct policy *policy);
 bool possible(struct policy *policy, struct policy_image *image);
 /* Takes filters that can match nothing out of a policy that is to be compiled as it is. */
 struct policy_image compile_possible(struct policy *policy);
+/* Takes away what was random of its conditions. */
+void any_connection(struct filter *filter);
 
 static inline const struct policy_header *header_of(const struct policy_image *image)
 {
