@@ -32,7 +32,7 @@ struct question {
 	__u32 original;    /* number of his application, if there are records */
 	__u32 application; /* line of that of whoever connects, if the policy names it */
 	__u32 interface;   /* that the socket is bound to */
-	__u32 reserved;
+	__u32 foreign;     /* the socket bears records that are not those of whoever connects */
 };
 
 enum verdict {
@@ -168,20 +168,30 @@ POLICY_INLINE void place_find(const void *image, const struct policy_header *hea
 }
 
 /* The slots of the services that somebody may be; makers: or whose listener he may make. */
-POLICY_INLINE __u64 services_of(const void *image, const struct policy_header *header, __u32 uid,
-				__u64 scope, int makers)
+POLICY_INLINE __u64 services_of_in(struct policy_descent *descent, const void *image,
+				   const struct policy_header *header, __u32 uid, __u64 scope,
+				   int makers)
 {
 	const __u64 *by_user, *by_cgroup;
 	struct policy_place place;
 	__u32 users;
 
 	place_find(image, header, 0, scope, &place);
-	users = policy_table_find(image, header->service_user, policy_value32(uid), 32);
+	users = policy_table_find_in(descent, image, header->service_user, policy_value32(uid), 32);
 	if (!users || !place.services)
 		return 0;
 	by_user = policy_line(image, users);
 	by_cgroup = policy_line(image, place.services);
 	return by_user && by_cgroup ? policy_services(by_user, by_cgroup, makers) : 0;
+}
+
+/* The same, for who has room on his stack. */
+POLICY_INLINE __u64 services_of(const void *image, const struct policy_header *header, __u32 uid,
+				__u64 scope, int makers)
+{
+	struct policy_descent descent;
+
+	return services_of_in(&descent, image, header, uid, scope, makers);
 }
 
 /* The originator, and what few policies ask for. Returns 0 if no filter can match. */
@@ -240,10 +250,9 @@ static long match_search_word(__u32 i, void *data)
 	struct match_search *search = data;
 	__u64 word;
 
+	i += search->from / 64;
 	if (i >= POLICY_WORDS)
 		return 1;
-	if (i < search->from / 64)
-		return 0;
 	word = search->result[CONDITION_PORT][i] & search->result[CONDITION_REMOTE][i] &
 	       search->result[CONDITION_USER][i] & search->result[CONDITION_CGROUP][i];
 	if (i == search->from / 64)

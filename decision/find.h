@@ -87,14 +87,22 @@ static long policy_descend(__u32 level, void *data)
  * goes on by POLICY_STRIDE bits or more. Returns a line; of a table without leaves, which no
  * compiler makes, one that does not exist.
  */
+POLICY_INLINE __u32 policy_table_find_in(struct policy_descent *descent, const void *image,
+					 __u32 root, struct policy_value value, int bits)
+{
+	*descent = (struct policy_descent){ .image = image, .value = value, .entry = root };
+	if (!(root & POLICY_LEAF))
+		policy_loop((bits + POLICY_STRIDE - 1) / POLICY_STRIDE, policy_descend, descent);
+	return descent->entry & POLICY_LEAF ? descent->entry & ~POLICY_LEAF : POLICY_LINE_BROKEN;
+}
+
+/* The same, for who has room on his stack. */
 POLICY_INLINE __u32 policy_table_find(const void *image, __u32 root, struct policy_value value,
 				      int bits)
 {
-	struct policy_descent descent = { .image = image, .value = value, .entry = root };
+	struct policy_descent descent;
 
-	if (!(root & POLICY_LEAF))
-		policy_loop((bits + POLICY_STRIDE - 1) / POLICY_STRIDE, policy_descend, &descent);
-	return descent.entry & POLICY_LEAF ? descent.entry & ~POLICY_LEAF : POLICY_LINE_BROKEN;
+	return policy_table_find_in(&descent, image, root, value, bits);
 }
 
 /* The first (0) or second (1) cell of a key; the compiler of the image uses it too. */

@@ -118,32 +118,40 @@ static __always_inline int decide(const struct question *question, struct decisi
  * said yes. Returns ALLOW or REFUSE, then all is done; or ARBITRATE_REDIRECT.
  */
 #define ARBITRATE_REDIRECT 2
-/* More than this it does not take, unless policies are swapped as fast; then it is refused. */
-#define ARBITRATE_STEPS (DECIDE_STEPS + 32)
+/*
+ * A turn for each service, and four before and after them; three times that, since the policy may
+ * be swapped meanwhile. If it is swapped without end the connection is refused.
+ */
+#define ARBITRATE_TURNS (3 * (POLICY_SERVICES_MAX + 4))
 
 GLOBAL int arbitrate(struct bpf_sock_addr *ctx, struct question *question,
 		     struct decision *decision, const struct history *history)
 {
-	int asked = 0, again = 0;
+	int asked = 0, again = 0, changed;
 	__u32 i;
 
 	if (!question || !decision)
 		return REFUSE;
 	LOOP
-	for (i = 0; i < ARBITRATE_STEPS; i++) {
+	for (i = 0; i < ARBITRATE_TURNS; i++) {
 		if (!asked) {
 			if (again && !decide_destination(&question->to, decision))
 				decide_end(decision, DECISION_NO_FILTER);
 			else
 				asked = ask_policy(question, decision, history);
 			again = 1;
-		} else if (decide(question, decision) == CHANGED) {
-			asked = 0;
-			continue;
+		} else {
+			changed = decide(question, decision);
+			if (!changed && decision->verdict == DECISION_ASK) {
+				decide_ask(ctx, question, decision);
+				changed = decide_follow(question, decision, POLICY_FILTERS_MAX);
+			}
+			if (changed) {
+				asked = 0;
+				continue;
+			}
 		}
-		if (decision->verdict == DECISION_ASK)
-			decide_ask(ctx, question, decision);
-		else if (decision->verdict && decision->verdict != DECISION_REDIRECT)
+		if (decision->verdict && decision->verdict != DECISION_REDIRECT)
 			report(decision->verdict, 0, decision->service, decision->filter,
 			       &question->to);
 		if (decision->step == DECIDE_END)

@@ -122,6 +122,14 @@ static __always_inline __u32 interface_of(struct bpf_sock_addr *ctx, struct bpf_
 	return scope ? scope : sk->bound_dev_if;
 }
 
+/* Packets of such a socket would not go where they are sent. */
+static __always_inline int has_source_route(struct bpf_sock *sk)
+{
+	struct inet_sock *inet = inet_of(sk);
+
+	return BPF_CORE_READ(inet, inet_opt, opt.srr) || BPF_CORE_READ(inet, pinet6, opt, srcrt);
+}
+
 /* What rules most connections out, and comes first. */
 static __always_inline void ask_addresses(struct bpf_sock_addr *ctx, int v6, int connecting,
 					  struct bpf_sock *sk, struct question *question)
@@ -195,10 +203,32 @@ GLOBAL int ask_originator(struct question *question, const struct decision *deci
 }
 
 /*
- * What the records say, if they are those of whoever connects: a socket that bears them may have
- * been passed on, or inherited. Those of a service that has left the policy hold for nobody. In
- * either case the question has no hops. Returns 0 as the one above.
+ * Whether records are not those of somebody, by the services that he may be: a socket that bears
+ * them may have been passed on, or inherited. Those of a service that has left the policy hold for
+ * nobody.
  */
+static __always_inline int is_foreign(const void *image, const struct policy_header *header,
+				      const struct history *history, __u64 services)
+{
+	__u32 last = history_service(history, history->hop_count - 1);
+
+	if (services & services_of_hop(image, header, last, 0))
+		return 0;
+	count(COUNT_RECORDS_FOREIGN);
+	return 1;
+}
+
+/* The same of the current process, where nothing else is asked. */
+GLOBAL int records_are_foreign(const struct history *history)
+{
+	const void *image = policy_in_force();
+	const struct policy_header *header = image ? policy_line(image, 0) : 0;
+
+	return !history || !header ||
+	       is_foreign(image, header, history, services_of_current(image, header, 0));
+}
+
+/* What the records say, if they are those of whoever connects. Returns 0 as the one above. */
 GLOBAL int ask_records(struct question *question, const struct decision *decision,
 		       const struct history *history)
 {
@@ -212,15 +242,14 @@ GLOBAL int ask_records(struct question *question, const struct decision *decisio
 	question->to.hop_count = 0;
 	question->original = 0;
 	question->seen = 0;
+	question->foreign = 0;
 	first = history ? history_hop(history, 0) : 0;
 	if (!first)
 		return 1;
 	own = services_of(image, header, question->uid, question->scope, 0);
-	if (!(own & services_of_hop(image, header, history_service(history, history->hop_count - 1),
-				    0))) {
-		count(COUNT_RECORDS_FOREIGN);
+	question->foreign = is_foreign(image, header, history, own);
+	if (question->foreign)
 		return 1;
-	}
 	question->uid = first->client.uid;
 	question->gid = first->client.gid;
 	question->cgroup = first->client.cgroup;

@@ -4,7 +4,7 @@
  * instance was brought up, and in every other one in which the service has bound it since. There
  * nobody else can bind it, so nobody can keep the service from starting; but for who makes its
  * listener, if the policy says that it is not the service. Elsewhere, in containers, the port is
- * free. (Another's listener would get no connection anyway: see listener_is_of().)
+ * free. (Another's listener would get no connection anyway: see listener_find().)
  */
 #ifndef WAYBILL_KERNEL_BIND_H
 #define WAYBILL_KERNEL_BIND_H

@@ -9,26 +9,6 @@
 #include "arbitrate.h"
 #include "source.h"
 
-static __always_inline int has_source_route(struct bpf_sock *sk)
-{
-	struct tcp_sock *tcp = bpf_skc_to_tcp_sock(sk);
-	struct ip_options_rcu *v4;
-	struct ipv6_txoptions *v6;
-	struct ipv6_pinfo *pinet6;
-
-	/* A subflow of a kind that is not to be looked into: rather not. */
-	if (!tcp)
-		return 1;
-	v4 = tcp->inet_conn.icsk_inet.inet_opt;
-	if (v4 && v4->opt.srr)
-		return 1;
-	pinet6 = tcp->inet_conn.icsk_inet.pinet6;
-	if (!pinet6)
-		return 0;
-	v6 = pinet6->opt;
-	return v6 && v6->srcrt;
-}
-
 static __always_inline int is_subflow_of_established(struct bpf_sock *sk)
 {
 	struct sock *parent = sock_parent(sk);
@@ -48,7 +28,7 @@ static __always_inline struct history *history_of(struct bpf_sock *sk)
 		return 0;
 	if (!history->used && !history->made)
 		return history;
-	history->length = 0;
+	history_clear(history);
 	return 0;
 }
 
@@ -100,9 +80,8 @@ static __always_inline int connect_redirect(struct bpf_sock_addr *ctx, int v6)
 	}
 	ask_socket(ctx, sk, &question);
 	answer = arbitrate(ctx, &question, &decision, history);
-	/* They were not for whoever connects. */
-	if (history && !question.to.hop_count)
-		history->length = 0;
+	if (history && question.foreign)
+		history_clear(history);
 	if (answer != ARBITRATE_REDIRECT)
 		return answer == ALLOW ? ALLOW : REFUSE;
 	if (has_source_route(sk))

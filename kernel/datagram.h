@@ -11,14 +11,6 @@
 #include "arbitrate.h"
 #include "flow.h"
 
-/* As has_source_route(): nor may what is redirected leave the host this way. */
-static __always_inline int datagram_has_source_route(struct bpf_sock *sk)
-{
-	struct inet_sock *inet = inet_of(sk);
-
-	return BPF_CORE_READ(inet, inet_opt, opt.srr) || BPF_CORE_READ(inet, pinet6, opt, srcrt);
-}
-
 enum reply { REPLY_NOT, REPLY_OF_FLOW, REPLY_LATE };
 
 /* Whether a service sends from the address of a flow, at its own port: to that flow's client. */
@@ -155,6 +147,7 @@ GLOBAL int flow_settle(__u32 number, const struct question *question,
 	flow->hop_count = question->to.hop_count + 1 + (decision->presumed != 0);
 	flow->context_size = decision->context_size;
 	flow->port = decision->endpoint.port;
+	flow_is_whole();
 	flow->state = FLOW_REDIRECTED;
 	return 1;
 }
@@ -240,12 +233,15 @@ static __always_inline int datagram_send(struct bpf_sock_addr *ctx, int v6, int 
 			return ALLOW;
 		case KNOWN_REDIRECTED:
 			flow = flow_get(given);
-			if (!flow)
-				return refuse(ECONNREFUSED, DECISION_BROKEN, &question, &decision);
-			flow_send(ctx, v6, flow, given);
-			if (connecting)
-				flow_connect(own, given);
-			return ALLOW;
+			if (flow) {
+				flow_send(ctx, v6, flow, given);
+				if (connecting)
+					flow_connect(own, given);
+				return ALLOW;
+			}
+			/* It was ended a moment ago: another begins. */
+			given = 0;
+			break;
 		case KNOWN_NOTHING:
 		case KNOWN_RECORDS:
 			break;
@@ -264,16 +260,15 @@ static __always_inline int datagram_send(struct bpf_sock_addr *ctx, int v6, int 
 		answer = arbitrate(ctx, &question, &decision, history);
 	} else {
 		event_report(DECISION_NO_FILTER, 0, 0, 0, &question.to);
-		if (history)
-			ask_policy(&question, &decision, history);
+		question.foreign = history && records_are_foreign(history);
 		answer = ALLOW;
 	}
-	if (history && !question.to.hop_count) {
-		/* They were not for whoever sends. */
-		history->length = 0;
-		history = 0;
+	if (history && question.foreign) {
 		if (number && own)
 			flow_end(number, own->socket);
+		else
+			history_clear(history);
+		history = 0;
 		number = given = 0;
 	}
 	if (answer == REFUSE)
@@ -284,14 +279,17 @@ static __always_inline int datagram_send(struct bpf_sock_addr *ctx, int v6, int 
 		/* A later datagram has no records; a flow says that it needs none. */
 		if (connecting || !history)
 			return ALLOW;
-	} else if (datagram_has_source_route(sk)) {
+	} else if (has_source_route(sk)) {
 		return refuse(ECONNREFUSED, DECISION_SOURCE_ROUTE, &question, &decision);
 	}
 	own = datagrams_make(bpf_sk_storage_get(&datagrams, sk, 0, BPF_SK_STORAGE_GET_F_CREATE));
 	if (own && !number)
 		number = flow_prepare(own, history, &question, &decision);
-	if (!own || !number || !flow_settle(number, &question, &decision))
+	if (!own || !number)
 		return refuse(ENOBUFS, DECISION_FULL, &question, &decision);
+	/* Flows can be ended at any time: this one was, before it had begun. */
+	if (!flow_settle(number, &question, &decision))
+		return refuse(ECONNREFUSED, DECISION_FLOW_LATE, &question, &decision);
 	if (!given)
 		number = flow_begin(own, &question.to.destination, number);
 	if (connecting) {
@@ -303,7 +301,7 @@ static __always_inline int datagram_send(struct bpf_sock_addr *ctx, int v6, int 
 		return ALLOW;
 	flow = number ? flow_get(number) : 0;
 	if (!flow)
-		return refuse(ENOBUFS, DECISION_FULL, &question, &decision);
+		return refuse(ECONNREFUSED, DECISION_FLOW_LATE, &question, &decision);
 	/* Another thread was first, and its decision was another. */
 	if (flow->state != FLOW_REDIRECTED)
 		return ALLOW;
@@ -320,6 +318,7 @@ static __always_inline void datagram_receive(struct bpf_sock_addr *ctx, int v6)
 	struct datagrams *own;
 	struct datagram_flow *flow;
 	__u32 number;
+	__u64 id;
 
 	if (!sk)
 		return;
@@ -333,8 +332,13 @@ static __always_inline void datagram_receive(struct bpf_sock_addr *ctx, int v6)
 		if (!flow || flow->socket != own->socket || flow->port != remote.port ||
 		    flow->state != FLOW_REDIRECTED)
 			return;
+		id = flow->hop.flow;
 		flow->used = bpf_ktime_get_boot_ns();
-		remote_write(ctx, v6, &flow->hop.destination);
+		remote = flow->hop.destination;
+		/* Another flow may have its memory since. */
+		flow = flow_get(number);
+		if (flow && flow->hop.flow == id && flow->socket == own->socket)
+			remote_write(ctx, v6, &remote);
 		return;
 	}
 	/* What goes straight to its destination is in use as well. */

@@ -45,6 +45,13 @@ static __always_inline struct datagram_flow *flow_get(__u32 number)
 	return bpf_map_lookup_elem(&flows, &number);
 }
 
+/*
+ * Whoever finds a flow redirected takes it for whole: the compiler keeps to the order of the
+ * stores, and so does x86. Elsewhere, who asks for a flow has its number from a datagram, which
+ * came after.
+ */
+#define flow_is_whole() asm volatile("" : : : "memory")
+
 /* Ends the flow of this number, if it is this socket's. */
 GLOBAL int flow_end(__u32 number, __u64 socket)
 {

@@ -340,15 +340,11 @@ static __always_inline int asked_get(struct bpf_sockopt *ctx, const struct asked
 	return context_get(ctx, caller.context);
 }
 
-/* A flow's number is in the option's. It is told to the socket alone that it goes to. */
-static __always_inline int flow_get_option(struct bpf_sockopt *ctx, struct bpf_sock *sk,
-					   __u32 option, __u32 number)
+static __always_inline int flow_answer(struct bpf_sockopt *ctx, struct bpf_sock *sk,
+				       struct datagram_flow *flow, __u32 option, __u32 number)
 {
-	struct datagram_flow *flow = flow_of_service(ctx, number);
 	struct asked asked = { .accepted = 1 };
 
-	if (!flow)
-		return option_unknown(ctx, ENOENT);
 	if (option == WAYBILL_FLOW_NEW || option == WAYBILL_FLOW_TAKE)
 		return flow_take(ctx, sk, flow, option == WAYBILL_FLOW_TAKE);
 	asked.last = &flow->hop;
@@ -361,6 +357,19 @@ static __always_inline int flow_get_option(struct bpf_sockopt *ctx, struct bpf_s
 			return option_unknown(ctx, ENOENT);
 	}
 	return asked_get(ctx, &asked, option);
+}
+
+/* A flow's number is in the option's. It is told to the socket alone that it goes to. */
+static __always_inline int flow_get_option(struct bpf_sockopt *ctx, struct bpf_sock *sk,
+					   __u32 option, __u32 number)
+{
+	__u64 id = flow_of_socket(ctx, number);
+	struct datagram_flow *flow = flow_of_id(number, id);
+
+	if (!flow)
+		return option_unknown(ctx, ENOENT);
+	flow_answer(ctx, sk, flow, option, number);
+	return flow_of_id(number, id) ? ALLOW : option_fail(ENOENT);
 }
 
 /* What netfilter would say. */

@@ -22,6 +22,12 @@ static __always_inline const struct records_hop *history_hop(const struct histor
 	return (const void *)((const __u8 *)history->parts + offset);
 }
 
+static __always_inline void history_clear(struct history *history)
+{
+	history->length = 0;
+	history->hop_count = 0;
+}
+
 /* The service of a hop, by its id. */
 static __always_inline __u32 history_service(const struct history *history, __u32 number)
 {

@@ -105,29 +105,21 @@ struct owner {
 	__u32 uid;
 };
 
-/* udp is a constant of the caller: not every hook may ask for the parent of a subflow. */
+/*
+ * A subflow is the kernel's; the program that listens owns its parent. udp is a constant of the
+ * caller: not every hook may ask for the parent.
+ */
 static __always_inline void owner_of(struct bpf_sock *socket, int udp, struct owner *owner)
 {
+	struct sock *sk = udp ? 0 : sock_parent(socket);
 	struct cgroup *cgroup;
-	struct tcp_sock *tcp;
-	struct sock *sk;
 
-	if (udp) {
+	if (!sk)
 		sk = sock_of(socket);
-		cgroup = BPF_CORE_READ(sk, sk_cgrp_data.cgroup);
-		owner->cgroup = cgroup;
-		owner->level = BPF_CORE_READ(cgroup, level);
-		owner->uid = BPF_CORE_READ(sk, sk_uid.val);
-		return;
-	}
-	/* A subflow is the kernel's; the program that listens owns its parent. */
-	sk = sock_parent(socket);
-	tcp = sk ? 0 : bpf_skc_to_tcp_sock(socket);
-	if (tcp)
-		sk = &tcp->inet_conn.icsk_inet.sk;
-	owner->cgroup = sk ? sk->sk_cgrp_data.cgroup : 0;
-	owner->level = owner->cgroup ? owner->cgroup->level : 0;
-	owner->uid = sk ? sk->sk_uid.val : 0;
+	cgroup = BPF_CORE_READ(sk, sk_cgrp_data.cgroup);
+	owner->cgroup = cgroup;
+	owner->level = BPF_CORE_READ(cgroup, level);
+	owner->uid = BPF_CORE_READ(sk, sk_uid.val);
 }
 
 /*
@@ -193,6 +185,7 @@ static __always_inline int is_shared_with_strangers(struct bpf_sock *listener,
 union listener_search {
 	struct bpf_sock_tuple tuple;
 	struct scope_walk scope;
+	struct policy_descent descent;
 	struct group_walk group;
 };
 
@@ -237,7 +230,12 @@ static __always_inline enum listening listener_find(struct bpf_sock_addr *ctx, c
 		goto out;
 	*uid = owner.uid;
 	*scope = scope_find(&search.scope, image, header, owner.cgroup, owner.level);
-	found = is_shared_with_strangers(listener, &search.group) ? FOUND_SHARED : FOUND_LISTENER;
+	found = FOUND_LISTENER;
+	/* A group may be large: whose it is not to be, or if no cgroup is named, it does not matter. */
+	if (header->cgroup_levels &&
+	    services_of_in(&search.descent, image, header, *uid, *scope, 1) &&
+	    is_shared_with_strangers(listener, &search.group))
+		found = FOUND_SHARED;
 out:
 	bpf_sk_release(listener);
 	return found;

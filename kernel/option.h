@@ -84,10 +84,11 @@ static __always_inline struct key *key_find(__u32 id)
 }
 
 /*
- * The flow of this number, if it goes to the caller's socket: the one at its service's port, in
- * its network namespace, made by that service. Whoever holds such a socket was given it.
+ * The id of the flow of this number, if it goes to the caller's socket: the one at its service's
+ * port, in its network namespace, made by that service. Whoever holds such a socket was given it.
+ * 0: it does not.
  */
-static __attribute__((noinline)) int flow_is_of_socket(struct bpf_sockopt *ctx, __u32 number)
+static __attribute__((noinline)) __u64 flow_of_socket(struct bpf_sockopt *ctx, __u32 number)
 {
 	const void *image = policy_in_force();
 	const struct policy_header *header = image ? policy_line(image, 0) : 0;
@@ -95,15 +96,23 @@ static __attribute__((noinline)) int flow_is_of_socket(struct bpf_sockopt *ctx, 
 	struct bpf_sock *sk = ctx->sk;
 
 	if (!sk || !header || !flow || flow->state != FLOW_REDIRECTED ||
-	    flow->port != bpf_htons(sk->src_port) || flow->hop.netns != bpf_get_netns_cookie(ctx))
+	    flow->port != bpf_htons(sk->src_port) || flow->hop.netns != bpf_get_netns_cookie(ctx) ||
+	    !(services_of_socket(sk, image, header) &
+	      services_of_hop(image, header, flow->hop.service, 0)))
 		return 0;
-	return (services_of_socket(sk, image, header) &
-		services_of_hop(image, header, flow->hop.service, 0)) != 0;
+	return flow->hop.flow;
 }
 
-static __always_inline struct datagram_flow *flow_of_service(struct bpf_sockopt *ctx, __u32 number)
+/*
+ * A flow may end at any time, and its memory is another's at once. So whoever answers out of it
+ * asks again, after the answer is written and before it is given, whether the number still has the
+ * flow of this id: then it had it all the time, since no id is given twice.
+ */
+static __always_inline struct datagram_flow *flow_of_id(__u32 number, __u64 id)
 {
-	return flow_is_of_socket(ctx, number) ? flow_get(number) : 0;
+	struct datagram_flow *flow = id ? flow_get(number) : 0;
+
+	return flow && flow->hop.flow == id ? flow : 0;
 }
 
 #endif

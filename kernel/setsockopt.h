@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
  * setsockopt: records put on an onward socket, or on a flow of datagrams that is about to begin;
- * and the flow of another peer. Who the caller is comes first, then the MAC over every byte; only
- * what passes both is looked into.
+ * and the flow of another peer. Who the caller is comes first, then the MAC over every byte
+ * beside a walk over the parts; only what passes both is kept.
  */
 #ifndef WAYBILL_KERNEL_SETSOCKOPT_H
 #define WAYBILL_KERNEL_SETSOCKOPT_H
@@ -143,7 +143,7 @@ GLOBAL int history_read(struct bpf_sockopt *ctx, __u32 offset, __u32 length,
 
 	if (!history || !reading || offset > WAYBILL_RECORDS_MAX)
 		return 0;
-	history->length = 0;
+	history_clear(history);
 	history->presumed = 0;
 	history->used = 0;
 	history->made = 0;
@@ -238,7 +238,7 @@ static __always_inline int socket_records_set(struct bpf_sockopt *ctx, struct bp
 static __always_inline int flow_peer_set(struct bpf_sockopt *ctx)
 {
 	struct waybill_flow_peer *peer = ctx->optval;
-	__u64 thread = bpf_get_current_pid_tgid(), id;
+	__u64 thread = bpf_get_current_pid_tgid(), id, of, socket;
 	struct waybill_address address;
 	struct datagram_flow *flow, *made;
 	struct history *history;
@@ -246,16 +246,18 @@ static __always_inline int flow_peer_set(struct bpf_sockopt *ctx)
 
 	if ((void *)(peer + 1) > ctx->optval_end || ctx->optlen != sizeof(*peer))
 		return option_fail(EINVAL);
-	flow = flow_of_service(ctx, peer->flow);
+	of = flow_of_socket(ctx, peer->flow);
+	flow = flow_of_id(peer->flow, of);
 	if (!flow)
 		return bpf_get_retval() < 0 ? ALLOW : option_fail(ENOENT);
+	socket = flow->socket;
 	address = peer->peer;
 	if (address.family != flow->hop.destination.family || !address.port || flow->connected ||
 	    (address.family == ADDRESS_INET && !address_is_mapped((const __u32 *)address.address)))
 		return option_fail(EINVAL);
-	number = flow_find(flow->socket, &address);
+	number = flow_find(socket, &address);
 	if (!number) {
-		number = flow_make(flow->socket, &address, flow->originator, flow->history);
+		number = flow_make(socket, &address, flow->originator, flow->history);
 		made = number ? flow_get(number) : 0;
 		if (!made) {
 			count(COUNT_FLOW_FULL);
@@ -263,7 +265,7 @@ static __always_inline int flow_peer_set(struct bpf_sockopt *ctx)
 		}
 		history = flow->history ? bpf_map_lookup_elem(&flow_histories, &peer->flow) : 0;
 		if (flow->history && (!history || !flow_history_copy(number, history))) {
-			flow_end(number, flow->socket);
+			flow_end(number, socket);
 			return option_fail(ENOBUFS);
 		}
 		id = made->hop.flow;
@@ -275,8 +277,14 @@ static __always_inline int flow_peer_set(struct bpf_sockopt *ctx)
 		made->context_size = flow->context_size;
 		made->port = flow->port;
 		made->taken = flow->taken;
+		flow_is_whole();
 		made->state = FLOW_REDIRECTED;
-		number = flow_publish(flow->socket, &address, number);
+		/* What was copied was that flow's, and not of whoever has its memory since. */
+		if (!flow_of_id(peer->flow, of)) {
+			flow_end(number, socket);
+			return option_fail(ENOENT);
+		}
+		number = flow_publish(socket, &address, number);
 	}
 	if (!number || bpf_map_update_elem(&flow_answers, &thread, &number, BPF_ANY))
 		return option_fail(ENOBUFS);
