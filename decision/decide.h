@@ -525,36 +525,45 @@ POLICY_INLINE void decide_turn(const void *image, const struct policy_header *he
 {
 	int is_service = 0;
 
-	if (decide_wants_filter(decision))
+	if (decide_wants_filter(decision)) {
 		decision->service = decision->filter = 0;
-	else
+		decision->verdict = DECISION_NOTHING;
+	} else {
 		is_service = decide_services(image, header, decision) >> (decision->slot & 63) & 1;
+	}
 	if (found > POLICY_FILTERS_MAX) {
 		decide_end(decision, DECISION_BROKEN);
 		return;
 	}
 	switch (decision->step) {
 	case DECIDE_BEGIN:
-		if (found < POLICY_FILTERS_MAX)
-			decide_begin(image, header, question, decision);
-		else
+		if (found == POLICY_FILTERS_MAX) {
 			decide_end(decision, DECISION_NO_FILTER);
+			return;
+		}
+		decide_begin(image, header, question, decision);
+		if (decision->verdict != DECISION_NOTHING)
+			return;
+		decide_presumed(image, header, question, decision);
 		break;
 	case DECIDE_ENDPOINT:
 		if (is_service)
 			decide_end(decision, DECISION_TO_SERVICE);
 		else
 			decide_presumed(image, header, question, decision);
-		break;
+		return;
 	case DECIDE_SERVICES:
-		decide_service(image, header, question, found, decision);
 		break;
 	case DECIDE_LISTENER:
 		decide_listener(image, header, question, is_service, decision);
-		break;
+		return;
 	default:
 		decide_end(decision, DECISION_BROKEN);
+		return;
 	}
+	/* The filter that was found first is that of the first service, if there is nothing to say. */
+	if (decision->verdict == DECISION_NOTHING)
+		decide_service(image, header, question, found, decision);
 }
 
 /*

@@ -60,29 +60,31 @@ GLOBAL int flow_endpoint_is_ours(struct bpf_sock_addr *ctx, const struct subject
 	return cell && services_at(ctx, image, header, &to->destination) >> (cell->value & 63) & 1;
 }
 
-/* Whether the service that a flow goes to is alive. Its flows end with it, as connections do. */
-GLOBAL int flow_lives(struct bpf_sock_addr *ctx, __u32 number)
+/*
+ * Whether the service that a flow goes to, at a port in network order, is alive. Its flows end with
+ * it, as connections do.
+ */
+GLOBAL int flow_lives(struct bpf_sock_addr *ctx, __u32 service, __u32 port, __u32 family)
 {
 	const void *image = policy_in_force();
 	const struct policy_header *header = image ? policy_line(image, 0) : 0;
-	struct datagram_flow *flow = flow_get(number);
 	struct waybill_address endpoint;
 
-	if (!header || !flow || flow->state != FLOW_REDIRECTED)
+	if (!header)
 		return 0;
-	flow_address(1, flow->hop.destination.family, &endpoint);
-	endpoint.port = flow->port;
+	flow_address(1, family, &endpoint);
+	endpoint.port = port;
 	return (services_at(ctx, image, header, &endpoint) &
-		services_of_hop(image, header, flow->hop.service, 0)) != 0;
+		services_of_hop(image, header, service, 0)) != 0;
 }
 
 static __always_inline void flow_send(struct bpf_sock_addr *ctx, int v6,
-				      const struct datagram_flow *flow, __u32 number)
+				      const struct question *question, __u32 port, __u32 number)
 {
 	struct waybill_address address;
 
-	flow_address(number, flow->hop.destination.family, &address);
-	address.port = flow->port;
+	flow_address(number, question->to.destination.family, &address);
+	address.port = port;
 	remote_write(ctx, v6, &address);
 }
 
@@ -171,23 +173,35 @@ enum known {
 	KNOWN_RECORDS,    /* its records alone */
 };
 
-/* Of the flow from a socket to a destination. One whose service is dead is over. */
+/*
+ * Of the flow from a socket to a destination: its number, and the port that it goes to. One whose
+ * service is dead is over.
+ */
 static __always_inline enum known flow_known(struct bpf_sock_addr *ctx, int connecting,
 					     const struct datagrams *own,
-					     const struct question *question, __u32 *number)
+					     const struct question *question, __u32 *number,
+					     __u32 *port)
 {
 	struct datagram_flow *flow;
+	__u32 service, state;
 
 	*number = flow_find(own->socket, &question->to.destination);
 	flow = *number ? flow_get(*number) : 0;
 	if (!flow)
 		return KNOWN_NOTHING;
 	flow->used = bpf_ktime_get_boot_ns();
-	if (flow->state == FLOW_RECORDS)
+	state = flow->state;
+	service = flow->hop.service;
+	*port = flow->port;
+	/* Its memory may have become another's meanwhile. */
+	if (flow->socket != own->socket)
+		return KNOWN_NOTHING;
+	if (state == FLOW_RECORDS)
 		return KNOWN_RECORDS;
-	if (flow->state == FLOW_DIRECT && !connecting)
+	if (state == FLOW_DIRECT && !connecting)
 		return KNOWN_DIRECT;
-	if (flow->state == FLOW_REDIRECTED && !question->unreachable && flow_lives(ctx, *number))
+	if (state == FLOW_REDIRECTED && !question->unreachable &&
+	    flow_lives(ctx, service, *port, question->to.destination.family))
 		return KNOWN_REDIRECTED;
 	flow_end(*number, own->socket);
 	*number = 0;
@@ -203,7 +217,7 @@ static __always_inline int datagram_send(struct bpf_sock_addr *ctx, int v6, int 
 	struct datagrams *own;
 	struct datagram_flow *flow;
 	struct history *history;
-	__u32 number, given = 0;
+	__u32 number, given = 0, port;
 	int answer;
 
 	if (ctx->protocol != IPPROTO_UDP || !policy_in_force())
@@ -219,29 +233,22 @@ static __always_inline int datagram_send(struct bpf_sock_addr *ctx, int v6, int 
 	/* Nobody waits for it any more, and it must not go anywhere else. */
 	if (answer == REPLY_LATE)
 		return refuse(ECONNREFUSED, DECISION_FLOW_LATE, &question, &decision);
-	answer = decide_destination(&question.to, &decision);
 	number = flow_of_address(&question.to.destination);
 	/* Most belong to no flow, and no filter can match them. */
-	if (!own && !number && !answer) {
+	if (!own && !number && !decide_destination(&question.to, &decision)) {
 		event_report(DECISION_NO_FILTER, 0, 0, 0, &question.to);
 		return ALLOW;
 	}
 	ask_socket(ctx, sk, &question);
 	if (own) {
-		switch (flow_known(ctx, connecting, own, &question, &given)) {
+		switch (flow_known(ctx, connecting, own, &question, &given, &port)) {
 		case KNOWN_DIRECT:
 			return ALLOW;
 		case KNOWN_REDIRECTED:
-			flow = flow_get(given);
-			if (flow) {
-				flow_send(ctx, v6, flow, given);
-				if (connecting)
-					flow_connect(own, given);
-				return ALLOW;
-			}
-			/* It was ended a moment ago: another begins. */
-			given = 0;
-			break;
+			flow_send(ctx, v6, &question, port, given);
+			if (connecting)
+				flow_connect(own, given);
+			return ALLOW;
 		case KNOWN_NOTHING:
 		case KNOWN_RECORDS:
 			break;
@@ -256,7 +263,7 @@ static __always_inline int datagram_send(struct bpf_sock_addr *ctx, int v6, int 
 	}
 	number = given;
 	history = number ? bpf_map_lookup_elem(&flow_histories, &number) : history_of(sk);
-	if (answer) {
+	if (decide_destination(&question.to, &decision)) {
 		answer = arbitrate(ctx, &question, &decision, history);
 	} else {
 		event_report(DECISION_NO_FILTER, 0, 0, 0, &question.to);
@@ -305,7 +312,7 @@ static __always_inline int datagram_send(struct bpf_sock_addr *ctx, int v6, int 
 	/* Another thread was first, and its decision was another. */
 	if (flow->state != FLOW_REDIRECTED)
 		return ALLOW;
-	flow_send(ctx, v6, flow, number);
+	flow_send(ctx, v6, &question, flow->port, number);
 	report(DECISION_REDIRECT, flow->hop.flow, decision.service, decision.filter, &question.to);
 	return ALLOW;
 }

@@ -166,14 +166,9 @@ static long group_walk_one(__u32 i, struct group_walk *walk)
  * Whether a listener shares its port with sockets of another cgroup, to which the kernel would give
  * some of its connections. They are of one user: it lets no others share.
  */
-static __always_inline int is_shared_with_strangers(struct bpf_sock *listener,
+static __always_inline int is_shared_with_strangers(struct sock *sk, struct sock_reuseport *group,
 						    struct group_walk *walk)
 {
-	struct sock *sk = sock_of(listener);
-	struct sock_reuseport *group = BPF_CORE_READ(sk, sk_reuseport_cb);
-
-	if (!group)
-		return 0;
 	walk->group = group;
 	walk->cgroup = BPF_CORE_READ(sk, sk_cgrp_data.cgroup);
 	walk->strangers = 0;
@@ -200,6 +195,8 @@ static __always_inline enum listening listener_find(struct bpf_sock_addr *ctx, c
 {
 	enum listening found = FOUND_NOBODY;
 	union listener_search search = {};
+	struct sock_reuseport *group;
+	struct sock *sk;
 	struct bpf_sock *listener;
 	struct owner owner;
 	__u32 size;
@@ -232,9 +229,10 @@ static __always_inline enum listening listener_find(struct bpf_sock_addr *ctx, c
 	*scope = scope_find(&search.scope, image, header, owner.cgroup, owner.level);
 	found = FOUND_LISTENER;
 	/* A group may be large: whose it is not to be, or if no cgroup is named, it does not matter. */
-	if (header->cgroup_levels &&
-	    services_of_in(&search.descent, image, header, *uid, *scope, 1) &&
-	    is_shared_with_strangers(listener, &search.group))
+	sk = sock_of(listener);
+	group = header->cgroup_levels ? BPF_CORE_READ(sk, sk_reuseport_cb) : 0;
+	if (group && services_of_in(&search.descent, image, header, *uid, *scope, 1) &&
+	    is_shared_with_strangers(sk, group, &search.group))
 		found = FOUND_SHARED;
 out:
 	bpf_sk_release(listener);
