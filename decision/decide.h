@@ -566,23 +566,4 @@ POLICY_INLINE void decide_turn(const void *image, const struct policy_header *he
 		decide_service(image, header, question, found, decision);
 }
 
-/*
- * One step. After the last, which has set step to DECIDE_END, the verdict is REDIRECT, to the
- * endpoint; BLOCK, DOWN_BLOCK, HOP_LIMIT or BROKEN, refused; or anything else: straight on. (The
- * eBPF programs take its parts one by one, in functions of their own, since their stack is short.)
- */
-POLICY_INLINE void decide_step(const void *image, const struct policy_header *header,
-			       const struct question *question, struct decision *decision)
-{
-	__u32 found = POLICY_FILTERS_MAX;
-	int matches = 1;
-
-	if (decision->step == DECIDE_BEGIN)
-		matches = match_rest(image, header, question, &decision->match,
-				     &decision->application);
-	if (matches && decide_wants_filter(decision))
-		found = match_next(image, header, &decision->match, decision->next);
-	decide_turn(image, header, question, found, decision);
-}
-
 #endif

@@ -7,6 +7,7 @@
 #ifndef WAYBILL_KERNEL_ARBITRATE_H
 #define WAYBILL_KERNEL_ARBITRATE_H
 
+#include "../decision/step.h"
 #include "ask.h"
 
 /*
@@ -27,44 +28,53 @@ GLOBAL int decide_destination(const struct subject *to, struct decision *decisio
 	return match_destination(image, header, to, &decision->match);
 }
 
-/*
- * The parts of a step. Each returns -1 if another policy came between, and the decision has to
- * begin anew.
- */
-#define CHANGED (-1)
-
-/* Its first part, once for a decision: 1 if some filter can match. */
-GLOBAL int decide_conditions(const struct question *question, struct decision *decision)
+/* The parts of a step, by the policy in force, if it is the decision's. */
+GLOBAL int step_conditions(const struct question *question, struct decision *decision)
 {
 	const void *image = policy_in_force();
 	const struct policy_header *header = image ? policy_line(image, 0) : 0;
 
 	if (!question || !decision || !header || header->generation != decision->generation)
-		return CHANGED;
+		return DECIDE_CHANGED;
 	return match_rest(image, header, question, &decision->match, &decision->application);
 }
 
-/* The next filter that matches, as match_next(). */
-GLOBAL int decide_filter(const struct decision *decision)
+GLOBAL int step_filter(const struct decision *decision)
 {
 	const void *image = policy_in_force();
 	const struct policy_header *header = image ? policy_line(image, 0) : 0;
 
 	if (!decision || !header || header->generation != decision->generation)
-		return CHANGED;
+		return DECIDE_CHANGED;
 	return match_next(image, header, &decision->match, decision->next);
 }
 
-/* And what follows from it. */
-GLOBAL int decide_follow(const struct question *question, struct decision *decision, __u32 found)
+GLOBAL int step_follow(const struct question *question, struct decision *decision, __u32 found)
 {
 	const void *image = policy_in_force();
 	const struct policy_header *header = image ? policy_line(image, 0) : 0;
 
 	if (!question || !decision || !header || header->generation != decision->generation)
-		return CHANGED;
+		return DECIDE_CHANGED;
 	decide_turn(image, header, question, found, decision);
 	return 0;
+}
+
+static inline int decide_conditions(const void *image, const struct question *question,
+				    struct decision *decision)
+{
+	return step_conditions(question, decision);
+}
+
+static inline int decide_filter(const void *image, const struct decision *decision)
+{
+	return step_filter(decision);
+}
+
+static inline int decide_follow(const void *image, const struct question *question,
+				struct decision *decision, __u32 found)
+{
+	return step_follow(question, decision, found);
 }
 
 /* Looks for the listener that the decision asks about. */
@@ -95,24 +105,6 @@ static __always_inline int refuse(int error, __u32 verdict, const struct questio
 	return REFUSE;
 }
 
-/* One step, of both. */
-static __always_inline int decide(const struct question *question, struct decision *decision)
-{
-	int found = POLICY_FILTERS_MAX, matches = 1;
-
-	if (decision->step == DECIDE_BEGIN) {
-		matches = decide_conditions(question, decision);
-		if (matches == CHANGED)
-			return CHANGED;
-	}
-	if (matches && decide_wants_filter(decision)) {
-		found = decide_filter(decision);
-		if (found == CHANGED)
-			return CHANGED;
-	}
-	return decide_follow(question, decision, found);
-}
-
 /*
  * Decides. ask_addresses() and ask_socket() have filled in what they know, and decide_destination()
  * said yes. Returns ALLOW or REFUSE, then all is done; or ARBITRATE_REDIRECT.
@@ -141,10 +133,10 @@ GLOBAL int arbitrate(struct bpf_sock_addr *ctx, struct question *question,
 				asked = ask_policy(question, decision, history);
 			again = 1;
 		} else {
-			changed = decide(question, decision);
+			changed = decide_step(0, question, decision);
 			if (!changed && decision->verdict == DECISION_ASK) {
 				decide_ask(ctx, question, decision);
-				changed = decide_follow(question, decision, POLICY_FILTERS_MAX);
+				changed = step_follow(question, decision, POLICY_FILTERS_MAX);
 			}
 			if (changed) {
 				asked = 0;

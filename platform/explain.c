@@ -230,7 +230,7 @@ static void decide(struct explanation *explanation, const struct question *quest
 	step->decision = DECISION_PERMIT;
 	decide_start(explanation->header, &decision);
 	for (int i = 0; i < DECIDE_STEPS && decision.step != DECIDE_END; i++) {
-		decide_step(explanation->image, explanation->header, question, &decision);
+		decide_step(explanation->image, question, &decision);
 		step_keep(explanation, question, &decision, step);
 	}
 	step->application = decision.application;

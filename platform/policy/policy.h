@@ -14,7 +14,7 @@
 #include <sys/types.h>
 #include <waybill/abi.h>
 
-#include "../../decision/decide.h"
+#include "../../decision/step.h"
 
 /* One line for people: what is wrong, why, and how to mend it. Filled in by what fails. */
 struct message {
@@ -148,6 +148,26 @@ static inline const void *policy_line(const void *image, __u32 line)
 	const struct policy_image *of = image;
 
 	return line < of->lines ? of->line[line] : NULL;
+}
+
+/* And the parts of a decision on it. */
+static inline int decide_conditions(const void *image, const struct question *question,
+				    struct decision *decision)
+{
+	return match_rest(image, policy_line(image, 0), question, &decision->match,
+			  &decision->application);
+}
+
+static inline int decide_filter(const void *image, const struct decision *decision)
+{
+	return match_next(image, policy_line(image, 0), &decision->match, decision->next);
+}
+
+static inline int decide_follow(const void *image, const struct question *question,
+				struct decision *decision, __u32 found)
+{
+	decide_turn(image, policy_line(image, 0), question, found, decision);
+	return 0;
 }
 
 /*

@@ -191,7 +191,7 @@ static void take(const struct bench *bench, struct decision *decision, int steps
 		return;
 	}
 	for (i = 0; i < steps && decision->step != DECIDE_END; i++) {
-		decide_step(&bench->image, header, &bench->question, decision);
+		decide_step(&bench->image, &bench->question, decision);
 		note(bench, decision, course);
 	}
 	course->presumed = decision->presumed;
@@ -354,8 +354,7 @@ static void a_broken_image_refuses(void **state)
 			decision.match.line[i] = POLICY_LINE_BROKEN;
 			if (decision.step != DECIDE_SERVICES)
 				continue;
-			decide_step(&bench.image, header_of(&bench.image), &bench.question,
-				    &decision);
+			decide_step(&bench.image, &bench.question, &decision);
 			assert_int_equal(decision.verdict, DECISION_BROKEN);
 			assert_int_equal(decision.step, DECIDE_END);
 			assert_int_equal(decide_wants_filter(&decision), 0);
