@@ -49,8 +49,7 @@ struct records_hop {
 	__u64 flow;
 	struct waybill_address destination; /* what this hop's client asked for */
 	struct waybill_process client;      /* who asked; in the first hop the originator */
-	__u64 cgroup_scope; /* the nearest cgroup, itself or above, that the policy names; 0 for
-			       none */
+	__u64 cgroup_scope; /* of the originator: the nearest that the policy named; 0 for none */
 	__u64 netns;        /* cookie of the client's network namespace */
 };
 
