@@ -182,11 +182,10 @@ static __always_inline enum known flow_known(struct bpf_sock_addr *ctx, int conn
 					     const struct question *question, __u32 *number,
 					     __u32 *port)
 {
-	struct datagram_flow *flow;
-	__u32 service, state;
+	__u32 found = flow_find(own->socket, &question->to.destination), service, state;
+	struct datagram_flow *flow = found ? flow_get(found) : 0;
 
-	*number = flow_find(own->socket, &question->to.destination);
-	flow = *number ? flow_get(*number) : 0;
+	*number = 0;
 	if (!flow)
 		return KNOWN_NOTHING;
 	flow->used = bpf_ktime_get_boot_ns();
@@ -196,6 +195,7 @@ static __always_inline enum known flow_known(struct bpf_sock_addr *ctx, int conn
 	/* Its memory may have become another's meanwhile. */
 	if (flow->socket != own->socket)
 		return KNOWN_NOTHING;
+	*number = found;
 	if (state == FLOW_RECORDS)
 		return KNOWN_RECORDS;
 	if (state == FLOW_DIRECT && !connecting)
@@ -203,7 +203,7 @@ static __always_inline enum known flow_known(struct bpf_sock_addr *ctx, int conn
 	if (state == FLOW_REDIRECTED && !question->unreachable &&
 	    flow_lives(ctx, service, *port, question->to.destination.family))
 		return KNOWN_REDIRECTED;
-	flow_end(*number, own->socket);
+	flow_end(found, own->socket);
 	*number = 0;
 	return KNOWN_NOTHING;
 }
