@@ -318,7 +318,8 @@ static int open_policy(const struct options *given, struct instance **instance,
 	return error ? complain("%s", message.text) : 0;
 }
 
-/* What the originator executes; only root can ask, and only a policy that names some wants to know.
+/*
+ * What the originator executes; only root can ask, and only a policy that names some wants to know.
  */
 static int find_application(const struct options *given, struct explained *explained)
 {

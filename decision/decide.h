@@ -75,7 +75,8 @@ enum condition {
 	CONDITIONS
 };
 
-/* The result lines of a question: a filter matches if its bit is set in each of them. 0: none does.
+/*
+ * The result lines of a question: a filter matches if its bit is set in each of them. 0: none does.
  */
 struct match {
 	__u32 line[CONDITIONS];
@@ -157,8 +158,10 @@ POLICY_INLINE void place_find(const void *image, const struct policy_header *hea
 {
 	const struct policy_cell *cell = 0;
 
-	/* An originator's cgroup may be younger than his scope's policy, or gone: either may be
-	 * named. */
+	/*
+	 * An originator's cgroup may be younger than his scope's policy, or gone: either may be
+	 * named.
+	 */
 	if (cgroup && cgroup != scope)
 		cell = policy_hash_find(image, &header->cgroups, cgroup);
 	if (!cell && scope)
@@ -304,7 +307,8 @@ POLICY_INLINE __u64 services_up_to(__u64 services)
 	return services;
 }
 
-/* The slots of services that are not to see a connection again because of one hop of its records.
+/*
+ * The slots of services that are not to see a connection again because of one hop of its records.
  */
 POLICY_INLINE __u64 services_of_hop(const void *image, const struct policy_header *header,
 				    __u32 service, int presumed)

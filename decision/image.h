@@ -49,8 +49,10 @@ struct policy_skip {
 	__u32 then, other;
 };
 
-/* An executable, as the kernel tells files apart. A generation differs when an inode's number is
- * used again. */
+/*
+ * An executable, as the kernel tells files apart. A generation differs when an inode's number is
+ * used again.
+ */
 struct policy_executable {
 	__u64 inode; /* 0: none */
 	__u32 device, generation;

@@ -65,8 +65,10 @@ static __always_inline void remote_write(struct bpf_sock_addr *ctx, int v6,
 	}
 }
 
-/* The address that a socket is bound to, or a datagram leaves from, as far as that is chosen: else
- * 0. */
+/*
+ * The address that a socket is bound to, or a datagram leaves from, as far as that is chosen: else
+ * 0.
+ */
 static __always_inline void local_read(struct bpf_sock_addr *context, int v6, int connecting,
 				       struct bpf_sock *sk, struct waybill_address *local)
 {

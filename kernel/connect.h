@@ -66,7 +66,8 @@ static __always_inline int connect_redirect(struct bpf_sock_addr *ctx, int v6)
 		state->target.family = 0;
 		source_leave(ctx, v6, sk, state);
 	}
-	/* A socket that was accepted, disconnected, and is a client now: its records are of then.
+	/*
+	 * A socket that was accepted, disconnected, and is a client now: its records are of then.
 	 */
 	if (storage_get(&accepts, sk, 0, 0)) {
 		storage_delete(&accepts, sk);

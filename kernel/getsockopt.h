@@ -18,8 +18,10 @@ struct asked {
 	int accepted; /* the caller is at the end of it: it is told all */
 };
 
-/* What is copied into the blob, and into its MAC, in a loop of the kernel's: to the verifier a
- * step. */
+/*
+ * What is copied into the blob, and into its MAC, in a loop of the kernel's: to the verifier a
+ * step.
+ */
 struct records_copy {
 	void *out, *end;
 	const __u64 *from;
@@ -114,7 +116,8 @@ static __always_inline int records_get(struct bpf_sockopt *ctx, const struct ask
 	return option_answer(ctx, length);
 }
 
-/* Which of the hops is the caller's: the state of its service, and the number of its hop's context.
+/*
+ * Which of the hops is the caller's: the state of its service, and the number of its hop's context.
  */
 struct caller {
 	__u32 state, context;

@@ -88,7 +88,8 @@ static __always_inline void handoff_publish(struct bpf_sock_ops *ctx, struct bpf
 	history = state->hop_count > 1 ? storage_get(&histories, sk, 0, 0) : 0;
 	if (history && history->length && !history->used)
 		record.history = 1;
-	/* Counted before it is published: connect() may have been asked long before the SYN leaves.
+	/*
+	 * Counted before it is published: connect() may have been asked long before the SYN leaves.
 	 */
 	if (record.history)
 		limit = HANDOFF_HISTORY_SHARE;
@@ -102,8 +103,10 @@ static __always_inline void handoff_publish(struct bpf_sock_ops *ctx, struct bpf
 	if (record.history && bpf_map_update_elem(&handoff_histories, &key, history, BPF_ANY))
 		goto lost;
 	if (bpf_map_update_elem(&handoffs, &key, &record, BPF_NOEXIST)) {
-		/* An entry of an earlier connection with these addresses, which never closed for
-		 * us. */
+		/*
+		 * An entry of an earlier connection with these addresses, which never closed for
+		 * us.
+		 */
 		stale = bpf_map_lookup_elem(&handoffs, &key);
 		if (stale)
 			handoff_delete(&key, stale->hop.client.uid,

@@ -69,7 +69,8 @@ static __always_inline __u64 scope_find(struct scope_walk *walk, const void *ima
 	return walk->scope;
 }
 
-/* The slots of the services that the current process may be; makers: or whose listener it may make.
+/*
+ * The slots of the services that the current process may be; makers: or whose listener it may make.
  */
 static __always_inline __u64 services_of_current(const void *image,
 						 const struct policy_header *header, int makers)

@@ -92,7 +92,8 @@ static __always_inline int is_client(struct sock *sk)
 	return 1 << (sk->__sk_common.skc_state & 31) & STATES_CONNECTED && !sk->sk_max_ack_backlog;
 }
 
-/* Whether a hook had to do with it: then its flow is what it is known by, or that of its service.
+/*
+ * Whether a hook had to do with it: then its flow is what it is known by, or that of its service.
  */
 static __always_inline int is_of_flow(struct sock *owner)
 {
@@ -127,7 +128,8 @@ int waybill_sockets(struct bpf_iter__tcp *ctx)
 	sk = &tcp->inet_conn.icsk_inet.sk;
 	if (!is_client(sk))
 		return 0;
-	/* Of an MPTCP connection the program's socket is the parent. One that is closed has none.
+	/*
+	 * Of an MPTCP connection the program's socket is the parent. One that is closed has none.
 	 */
 	socket = sk->sk_socket;
 	owner = socket ? socket->sk : 0;

@@ -8,7 +8,8 @@
 
 #include "../record/records.h"
 
-/* Of everything here, and of which hooks there are: programs are upgraded in place if it is equal.
+/*
+ * Of everything here, and of which hooks there are: programs are upgraded in place if it is equal.
  */
 #define STATE_LAYOUT 6
 

@@ -25,7 +25,8 @@ int waybill_connect6(struct bpf_sock_addr *ctx)
 	return connect_redirect(ctx, 1);
 }
 
-/* With those below they are for datagrams alone: loaded and attached when a policy redirects any.
+/*
+ * With those below they are for datagrams alone: loaded and attached when a policy redirects any.
  */
 SEC("cgroup/connect4")
 int waybill_datagram4(struct bpf_sock_addr *ctx)

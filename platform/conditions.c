@@ -115,7 +115,8 @@ const char *explain_failed(const struct explanation *explanation, const struct e
 	struct match match = {};
 	uint32_t application;
 
-	/* The port's table has the protocol in it: asked by itself it says which of the two it is.
+	/*
+	 * The port's table has the protocol in it: asked by itself it says which of the two it is.
 	 */
 	if (!accepts(explanation->image, query->udp ? header->udp : header->tcp, filter)) {
 		snprintf(value, size, "%s", query->udp ? "udp" : "tcp");

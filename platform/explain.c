@@ -236,7 +236,8 @@ static void decide(struct explanation *explanation, const struct question *quest
 	step->application = decision.application;
 	if (step->decision == DECISION_NO_FILTER || step->decision == DECISION_TO_SERVICE)
 		return;
-	/* Of those that no filter is for: whether they came to their turn, and whether they saw it.
+	/*
+	 * Of those that no filter is for: whether they came to their turn, and whether they saw it.
 	 */
 	for (uint32_t slot = 0; slot < step->services; slot++) {
 		struct explain_service *at = &step->service[slot];

@@ -71,7 +71,8 @@ struct kernel_program {
 
 #define PROGRAM_PREFIX "waybill_"
 
-/* The next one of some families, in the order of attaching; the first after NULL; NULL at the end.
+/*
+ * The next one of some families, in the order of attaching; the first after NULL; NULL at the end.
  */
 const struct kernel_program *kernel_program_next(const struct kernel_program *before,
 						 unsigned int families);
@@ -134,8 +135,10 @@ int netns_each(int (*function)(void *data, struct message *message), void *data,
 /* bpffs.c */
 int bpffs_mount(struct message *message);
 int bpffs_directory(const char *name, char *path, size_t size, struct message *message);
-/* One of up, down, apply, rotate-key at a time, for all instances. Returns a descriptor for
- * bpffs_unlock(). */
+/*
+ * One of up, down, apply, rotate-key at a time, for all instances. Returns a descriptor for
+ * bpffs_unlock().
+ */
 int bpffs_lock(struct message *message);
 void bpffs_unlock(int lock);
 int bpffs_remove(const char *directory, bool *found, struct message *message);
@@ -159,7 +162,8 @@ int attach_programs(struct instance *instance, struct waybill_bpf *programs, uns
 		    const char *directory, struct message *message);
 int attach_options(struct instance *instance, const uint64_t *cgroups, size_t count,
 		   struct message *message);
-/* Loads and attaches the programs for datagrams, unless they are. They stay, for flows that live.
+/*
+ * Loads and attaches the programs for datagrams, unless they are. They stay, for flows that live.
  */
 int attach_datagrams(struct instance *instance, struct message *message);
 /* Whether they have to be there: a policy wants them, or one did, so that flows may live. */

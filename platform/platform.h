@@ -123,7 +123,8 @@ int instance_apply(struct instance *instance, const struct policy *policy,
 /* Compiles, and applies nothing. For `apply --check`. */
 int instance_check(struct instance *instance, const struct policy *policy,
 		   struct apply_result *result, struct message *message);
-/* Compiles an image that is only asked, and belongs to no instance; policy_compile() for this host.
+/*
+ * Compiles an image that is only asked, and belongs to no instance; policy_compile() for this host.
  */
 int policy_compile_here(const struct policy *policy, struct policy_image *image,
 			struct message *message);

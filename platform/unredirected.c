@@ -42,7 +42,8 @@ struct reading {
 	size_t knowns;
 };
 
-/* One that is gone is somewhere below the instance's, or the kernel half would not have told of it.
+/*
+ * One that is gone is somewhere below the instance's, or the kernel half would not have told of it.
  */
 static const char *path_of(struct reading *reading, uint64_t id)
 {

@@ -476,7 +476,8 @@ static bool as_foretold(bool udp)
 	return true;
 }
 
-/* That every condition is asked as the whole is: a filter of which none fails is one that matches.
+/*
+ * That every condition is asked as the whole is: a filter of which none fails is one that matches.
  */
 static void check_conditions(struct explanation *explanation, const struct explain_query *query)
 {

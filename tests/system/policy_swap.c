@@ -41,8 +41,10 @@ static pid_t start_relay(int i)
 	_exit(127);
 }
 
-/* Two policies that redirect alike and differ in everything else, from a few threads: storing
- * a policy waits for the programs that may still use the one before. */
+/*
+ * Two policies that redirect alike and differ in everything else, from a few threads: storing a
+ * policy waits for the programs that may still use the one before.
+ */
 static void *swap(void *data)
 {
 	const struct policy *policies[2] = { ((struct policy **)data)[0],

@@ -31,8 +31,10 @@ static inline const struct policy_header *header_of(const struct policy_image *i
 
 /* The nearest named cgroup, as the kernel half looks for it: NULL if there is none. */
 const struct policy_cell *cell_of(const struct policy_image *image, const char *cgroup);
-/* What the image is asked about a connection, and whether a filter may match; then match is filled
- * in. */
+/*
+ * What the image is asked about a connection, and whether a filter may match; then match is filled
+ * in.
+ */
 struct question question_of(const struct policy_image *image, const struct connection *connection);
 bool matches(const struct policy_image *image, const struct question *question,
 	     struct match *match);
