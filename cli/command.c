@@ -9,6 +9,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "../platform/policy/value.h"
 #include "command.h"
 
 static const struct argp_option options[] = {
@@ -42,6 +43,17 @@ const struct argp_child common_options[] = { { &common_argp, 0, NULL, 0 }, { 0 }
 void common_begin(struct argp_state *state)
 {
 	state->child_inputs[0] = state->input;
+}
+
+uint64_t option_number(const char *option, const char *text, uint64_t from, uint64_t to,
+		       struct argp_state *state)
+{
+	struct reason reason;
+	uint64_t number;
+
+	if (value_number(text, from, to, &number, &reason))
+		argp_error(state, "--%s \"%s\" %s", option, text, reason.text);
+	return number;
 }
 
 error_t common_only(int key, char *argument, struct argp_state *state)

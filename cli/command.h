@@ -56,6 +56,9 @@ extern const struct argp common_argp; /* the same, for who has children beside i
 void command_parse(const struct argp *argp, int argc, char **argv, void *input);
 /* For a parser whose argp has common_options: hands its input on to them. */
 void common_begin(struct argp_state *state);
+/* The number that an option is given, or argp_error(). */
+uint64_t option_number(const char *option, const char *text, uint64_t from, uint64_t to,
+		       struct argp_state *state);
 /* The parser of a subcommand that has those options, and no others and no arguments. */
 error_t common_only(int key, char *argument, struct argp_state *state);
 

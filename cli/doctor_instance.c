@@ -106,7 +106,7 @@ static int count_older(void *data, const struct flow *flow)
 	struct doctor *doctor = data;
 	const struct policy_header *header = doctor->status.names.header;
 
-	if (header && flow->entry->accepted.hop.time < header->applied)
+	if (header && flow->entry->hop.time < header->applied)
 		doctor->older++;
 	return 0;
 }

@@ -25,7 +25,7 @@ static int add(struct reset_list *list, struct reset reset)
 
 int reset_add(struct reset_list *list, const struct flow *flow)
 {
-	uint64_t id = flow->entry->accepted.hop.flow;
+	uint64_t id = flow->entry->hop.flow;
 
 	/* The number of a flow of datagrams is the low end of its id. */
 	return add(

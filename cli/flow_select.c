@@ -84,13 +84,13 @@ bool selection_given(const struct selection *selection)
 
 bool flow_is_older(const struct names *names, const struct flow *flow)
 {
-	return names->header && flow->entry->accepted.hop.time < names->header->applied;
+	return names->header && flow->entry->hop.time < names->header->applied;
 }
 
 bool selection_fits(const struct selection *selection, const struct names *names,
 		    const struct flow *flow)
 {
-	const struct records_hop *first = flow->hop[0], *last = &flow->entry->accepted.hop;
+	const struct records_hop *first = flow->hop[0], *last = &flow->entry->hop;
 
 	/* By its id: a service that has left the policy still has flows. */
 	if (selection->service && policy_service_id(selection->service) != last->service)

@@ -124,7 +124,7 @@ static void print_row(struct flows *flows, const struct flow *flow)
 
 	chain_text(&flows->names, flow, chain, sizeof(chain));
 	listing_add(&flows->listing, PAINT_NONE, "%s",
-		    text_age(flow->entry->accepted.hop.time).text);
+		    text_age(flow->entry->hop.time).text);
 	listing_add(&flows->listing, PAINT_NONE, "%s", text_process(&first->client).text);
 	listing_add(&flows->listing, PAINT_NONE, "%s", text_user(first->client.uid).text);
 	listing_add(&flows->listing, PAINT_NONE, "%s", text_address(&first->destination).text);
@@ -159,7 +159,7 @@ static json_t *hop_object(const struct names *names, const struct records_hop *h
 static json_t *flow_object(const struct names *names, const struct flow *flow)
 {
 	const struct flow_entry *entry = flow->entry;
-	const struct records_hop *last = &entry->accepted.hop;
+	const struct records_hop *last = &entry->hop;
 	json_t *chain = json_array(), *object;
 	uint64_t now = boottime_now();
 
@@ -181,7 +181,7 @@ static json_t *flow_object(const struct names *names, const struct flow *flow)
 	else
 		json_object_set_new(object, "netns_inode", json_integer(entry->netns_inode));
 	json_object_set_new(object, "before_policy", json_boolean(flow_is_older(names, flow)));
-	json_object_set_new(object, "context_bytes", json_integer(entry->accepted.context_size));
+	json_object_set_new(object, "context_bytes", json_integer(entry->context_size));
 	json_object_set_new(object, "chain", chain);
 	return object;
 }
@@ -208,12 +208,12 @@ static int on_flow(void *data, const struct flow *flow)
 
 	if (!flow->hops)
 		return 0;
-	names_renew(&flows->names, flow->entry->accepted.hop.service, 0);
+	names_renew(&flows->names, flow->entry->hop.service, 0);
 	if (!selection_fits(&flows->selection, &flows->names, flow))
 		return 0;
 	if (flows->reset)
 		return reset_add(&flows->resets, flow);
-	if (!keep_time(flows, flow->entry->accepted.hop.time))
+	if (!keep_time(flows, flow->entry->hop.time))
 		return -ENOMEM;
 	flows->count++;
 	if (flows->common.json)

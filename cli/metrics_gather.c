@@ -145,7 +145,7 @@ static struct live *live_of(struct gathering *to, uint32_t service)
 
 static int on_flow(void *data, const struct flow *flow)
 {
-	struct live *live = live_of(data, flow->entry->accepted.hop.service);
+	struct live *live = live_of(data, flow->entry->hop.service);
 
 	if (live && flow->entry->protocol == IPPROTO_UDP)
 		live->udp++;

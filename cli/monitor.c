@@ -183,17 +183,6 @@ static uint32_t parse_decisions(const char *text, struct argp_state *state)
 	}
 }
 
-static uint64_t parse_number(const char *option, const char *text, uint64_t from,
-			     struct argp_state *state)
-{
-	struct reason reason;
-	uint64_t number;
-
-	if (value_number(text, from, INT32_MAX, &number, &reason))
-		argp_error(state, "--%s \"%s\" %s", option, text, reason.text);
-	return number;
-}
-
 static error_t parse_option(int key, char *argument, struct argp_state *state)
 {
 	struct monitor *monitor = state->input;
@@ -219,10 +208,10 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
 		destination_parse(&monitor->destination, argument, state);
 		return 0;
 	case 'r':
-		monitor->wanted.rate = parse_number("rate", argument, 0, state);
+		monitor->wanted.rate = option_number("rate", argument, 0, INT32_MAX, state);
 		return 0;
 	case 'n':
-		monitor->count = parse_number("count", argument, 1, state);
+		monitor->count = option_number("count", argument, 1, INT32_MAX, state);
 		return 0;
 	case OPTION_RATES:
 		monitor->rates = true;

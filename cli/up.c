@@ -8,11 +8,16 @@
 struct up {
 	struct common common;
 	const char *cgroup;
+	uint32_t connections; /* 0: as usual */
 };
 
 static const struct argp_option options[] = {
 	{ "cgroup", 'c', "PATH", 0,
 	  "Attach to this cgroup and all below it, as /system.slice (all of them)", 1 },
+	{ "connections", 'n', "NUMBER", 0,
+	  "Room for so many redirected connections at once, of which a user may have half: 64 to "
+	  "1048576 (262144). Each takes up to a KiB while it is open, and 32 bytes from the start",
+	  1 },
 	{ 0 },
 };
 
@@ -34,6 +39,10 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
 		return 0;
 	case 'c':
 		up->cgroup = argument;
+		return 0;
+	case 'n':
+		up->connections = option_number("connections", argument, CONNECTIONS_MIN,
+						CONNECTIONS_MAX, state);
 		return 0;
 	case ARGP_KEY_ARG:
 		argp_error(state, "\"%s\" is not an option; a cgroup follows --cgroup", argument);
@@ -57,7 +66,7 @@ int command_up(int argc, char **argv)
 	command_parse(&argp, argc, argv, &up);
 	if (require_root())
 		return EXIT_FAILED;
-	if (instance_up(up.common.instance, up.cgroup, &renewed, &message))
+	if (instance_up(up.common.instance, up.cgroup, up.connections, &renewed, &message))
 		return complain("%s", message.text);
 	status = open_instance(&up.common, &instance);
 	if (status)

@@ -94,6 +94,18 @@ ADDRESS_INLINE void address_bound_for(const struct waybill_address *remote,
 	}
 }
 
+/* Nothing is bound: the unspecified address of a family. */
+ADDRESS_INLINE void address_forget(struct waybill_address *address, __u16 family)
+{
+	__u32 *word = (__u32 *)address->address;
+
+	address->family = family;
+	address->scope_id = 0;
+	word[0] = word[1] = word[2] = word[3] = 0;
+	if (family == ADDRESS_INET)
+		word[2] = ADDRESS_WORD(0xffff);
+}
+
 /* The number of the flow of datagrams whose address this is, 0 if it is none's. */
 ADDRESS_INLINE __u32 flow_of_address(const struct waybill_address *address)
 {

@@ -139,8 +139,8 @@ struct policy_service {
 	__u32 weight;
 	__u16 tcp_port, udp_port; /* network byte order; 0: none */
 	__u8 when_down;
-	__u8 has4, has6; /* whether it has an endpoint of the family */
-	__u8 reserved;
+	__u8 has4, has6;  /* whether it has an endpoint of the family */
+	__u8 keep_family; /* connections come by that of their destination, always */
 	__u32 first_filter, filters; /* its filters stand together */
 	__u8 address4[4], address6[16];
 	char name[POLICY_NAME_MAX];

@@ -65,6 +65,22 @@ static __always_inline void remote_write(struct bpf_sock_addr *ctx, int v6,
 	}
 }
 
+GLOBAL int bound_read6(struct bpf_sock_addr *ctx, struct waybill_address *bound)
+{
+	struct bpf_sock *sk = ctx->sk;
+	__u32 *word;
+
+	if (!sk || !bound)
+		return 0;
+	word = (__u32 *)bound->address;
+	word[0] = sk->src_ip6[0];
+	word[1] = sk->src_ip6[1];
+	word[2] = sk->src_ip6[2];
+	word[3] = sk->src_ip6[3];
+	bound->family = address_is_mapped(word) ? ADDRESS_INET : ADDRESS_INET6;
+	return 0;
+}
+
 /*
  * The address that a socket is bound to, or a datagram leaves from, as far as that is chosen: else
  * 0.
@@ -74,30 +90,23 @@ static __always_inline void local_read(struct bpf_sock_addr *context, int v6, in
 {
 	/* The verifier wants every load from the context by itself, as it is written here. */
 	volatile struct bpf_sock_addr *ctx = context;
-	__u32 *word = (__u32 *)local->address, bound4;
+	__u32 *word = (__u32 *)local->address;
 
 	local->family = ADDRESS_INET;
 	local->port = 0;
 	local->scope_id = 0;
 	if (!v6) {
-		bound4 = connecting ? sk->src_ip4 : ctx->msg_src_ip4;
-		/* Nor may the compiler make one load of this and of those below. */
-		barrier_var(bound4);
-		address_map(local->address, bound4);
-		return;
-	}
-	if (connecting) {
-		__u32 bound[4] = { sk->src_ip6[0], sk->src_ip6[1], sk->src_ip6[2], sk->src_ip6[3] };
-
-		__builtin_memcpy(word, bound, sizeof(bound));
+		address_map(local->address, connecting ? sk->src_ip4 : ctx->msg_src_ip4);
+	} else if (connecting) {
+		bound_read6(context, local);
 	} else {
 		__u32 chosen[4] = { ctx->msg_src_ip6[0], ctx->msg_src_ip6[1], ctx->msg_src_ip6[2],
 				    ctx->msg_src_ip6[3] };
 
 		__builtin_memcpy(word, chosen, sizeof(chosen));
+		if (!address_is_mapped(word))
+			local->family = ADDRESS_INET6;
 	}
-	if (!address_is_mapped(word))
-		local->family = ADDRESS_INET6;
 }
 
 /*

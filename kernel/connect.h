@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
  * The connect hook of TCP: asks who sees this connection next, and rewrites the address to the
- * endpoint of that service. One path for IPv4, IPv6 and v4-mapped.
+ * endpoint of that service. One path for IPv4, IPv6 and v4-mapped. It is all of ours that runs on
+ * an application's socket, and it leaves nothing on it but its source.
  */
 #ifndef WAYBILL_KERNEL_CONNECT_H
 #define WAYBILL_KERNEL_CONNECT_H
@@ -16,96 +17,192 @@ static __always_inline int is_subflow_of_established(struct bpf_sock *sk)
 	return parent && parent->__sk_common.skc_state == BPF_TCP_ESTABLISHED;
 }
 
-/*
- * The records that a socket bears for its next connection. They are for one; and what the connect
- * hook presumed is its own.
- */
+/* The records that a socket bears for its next connection. They are for one. */
 static __always_inline struct history *history_of(struct bpf_sock *sk)
 {
 	struct history *history = storage_get(&histories, sk, 0, 0);
 
 	if (!history || !history->length)
 		return 0;
-	if (!history->used && !history->made)
+	if (!history->used)
 		return history;
 	history_clear(history);
 	return 0;
 }
 
-/* What is handed to the service. */
-static __always_inline void connecting_fill(struct connecting *state,
-					    const struct question *question,
+/* The history of a connection is that of its socket, or what its service is presumed to have seen. */
+GLOBAL int connection_history(__u32 number, const struct question *question,
+			      const struct decision *decision, const struct history *history)
+{
+	struct connection *connection = connection_get(number);
+	struct history *own;
+
+	if (!connection || !question || !decision)
+		return 0;
+	if (bpf_map_update_elem(&connection_histories, &number, &connection_history_zero, BPF_ANY))
+		return 0;
+	connection->history = 1;
+	own = bpf_map_lookup_elem(&connection_histories, &number);
+	if (!own)
+		return 0;
+	if (!decision->presumed)
+		return history && !bpf_probe_read_kernel(own, sizeof(*own), history);
+	history_presume(own, question, decision);
+	return 1;
+}
+
+/* Who connects, and where to. */
+GLOBAL int connection_fill(struct bpf_sock_addr *ctx, __u32 number,
+			   const struct question *question, const struct decision *decision)
+{
+	struct connection *connection = connection_get(number);
+	struct bpf_sock *sk = ctx->sk;
+
+	if (!connection || !question || !decision || !sk)
+		return 0;
+	hop_fill(&connection->hop, question, decision, flow_id_next());
+	connection->issued = connection->hop.time;
+	connection->hop_count = question->to.hop_count + 1 + (decision->presumed != 0);
+	connection->context_size = decision->context_size;
+	connection->endpoint = decision->endpoint;
+	connection->client = bpf_get_socket_cookie(ctx);
+	connection->client_socket = (__u64)sock_of(sk);
+	connection->client_parent = (__u64)sock_parent(sk);
+	return 1;
+}
+
+/*
+ * A connection that goes straight on. Only one cannot: of a socket of IPv6 that was redirected by
+ * IPv4 before the kernel makes none by IPv6 any more. It would hang.
+ */
+static __always_inline int connect_straight(int v6, __u32 given, const struct question *question,
 					    const struct decision *decision)
 {
-	hop_fill(&state->hop, question, decision, flow_id_next());
-	state->hop_count = question->to.hop_count + 1;
-	state->context_size = decision->context_size;
-	state->target = decision->endpoint;
+	if (v6 && given && question->to.destination.family == ADDRESS_INET6)
+		return refuse(EADDRNOTAVAIL, DECISION_USED_AGAIN, question, decision);
+	return ALLOW;
+}
+
+/*
+ * Makes the connection that was decided on. local: what the socket is bound to, with its port.
+ * Returns its flow id, or a negative errno.
+ */
+static __always_inline __s64 connection_begin(struct bpf_sock_addr *ctx, __u32 v6,
+					      struct question *question,
+					      const struct decision *decision,
+					      const struct history *history)
+{
+	struct waybill_address *local = &question->local;
+	__u32 number;
+	struct connection *connection;
+	int error = 0;
+
+	number = connection_room(ctx, question) ? connection_find_number(ctx) : 0;
+	if (!number)
+		return -EAGAIN;
+	connection_count(number, question);
+	if (!connection_fill(ctx, number, question, decision) ||
+	    ((question->to.hop_count || decision->presumed) &&
+	     !connection_history(number, question, decision, history)))
+		error = ENOMEM;
+	if (!error && !source_number(ctx, v6, local, number)) {
+		if (!local->port)
+			local->port = bpf_htons(source_bind_port(ctx, v6, local));
+		error = source_index(local, number);
+	}
+	connection = error ? 0 : connection_get(number);
+	if (!connection) {
+		connection_abandon(number);
+		return error ? -error : -EAGAIN;
+	}
+	/* From now on it is found. */
+	__sync_lock_test_and_set(&connection->claim,
+				 connection->hop.flow << CLAIM_BITS | CLAIM_OPEN);
+	return connection->hop.flow;
+}
+
+/*
+ * A socket of IPv6 that has bound nothing goes by IPv4, where there are as many sources as
+ * connections, if its service listens there too and has nothing against it.
+ */
+GLOBAL int connect_by_ipv4(struct bpf_sock_addr *ctx, const struct question *question,
+			   struct decision *decision)
+{
+	const void *image = policy_in_force();
+	const struct policy_header *header = image ? policy_line(image, 0) : 0;
+	const struct policy_service *service;
+	struct waybill_address endpoint;
+	struct bpf_sock *sk = ctx->sk;
+	struct sock *socket;
+
+	if (!sk || !question || !decision || !header || header->generation != decision->generation ||
+	    decision->endpoint.family == ADDRESS_INET || question->local.port ||
+	    !address_is_zero((const __u32 *)question->local.address))
+		return 0;
+	socket = sock_of(sk);
+	service = policy_service(image, header, decision->slot);
+	if (BPF_CORE_READ_BITFIELD_PROBED(socket, __sk_common.skc_ipv6only) || !service ||
+	    service->keep_family || !service_endpoint(service, ADDRESS_INET, 0, &endpoint) ||
+	    !(services_at(ctx, image, header, &endpoint) >> (decision->slot & 63) & 1))
+		return 0;
+	decision->endpoint = endpoint;
+	return 1;
 }
 
 static __always_inline int connect_redirect(struct bpf_sock_addr *ctx, int v6)
 {
 	struct question question = {};
 	struct decision decision = {};
-	struct connecting *state;
 	struct history *history;
 	struct bpf_sock *sk = ctx->sk;
-	__u32 *share;
+	__s64 flow;
+	__u32 given;
 	int answer;
 
 	if (ctx->protocol != IPPROTO_TCP || !policy_in_force())
 		return ALLOW;
 	if (!sk)
 		return refuse(ECONNREFUSED, DECISION_BROKEN, &question, &decision);
+	given = connection_of_address(sk->src_ip4);
+	if (given) {
+		remote_read(ctx, v6, &question.to.destination);
+		source_return(ctx, v6, &question.to.destination, given);
+	}
+	ask_addresses(ctx, v6, 1, sk, &question);
+	/* What an earlier connect chose, its program did not. */
+	if (given)
+		address_forget(&question.local, v6 ? ADDRESS_INET6 : ADDRESS_INET);
+	else if (sk->src_port)
+		source_again(ctx, &question.local, &question.to.destination);
+	if (!decide_destination(&question.to, &decision)) {
+		event_report(DECISION_NO_FILTER, 0, 0, 0, &question.to);
+		return connect_straight(v6, given, &question, &decision);
+	}
 	/* The kernel adds subflows to MPTCP connections that have been decided on. */
 	if (is_subflow_of_established(sk))
 		return ALLOW;
-	state = storage_get(&connects, sk, 0, 0);
-	/* What an earlier connect of this socket left says nothing of this one. */
-	if (state) {
-		state->target.family = 0;
-		source_leave(ctx, v6, sk, state);
-	}
-	/*
-	 * A socket that was accepted, disconnected, and is a client now: its records are of then.
-	 */
-	if (storage_get(&accepts, sk, 0, 0)) {
-		storage_delete(&accepts, sk);
-		storage_delete(&histories, sk);
-	}
 	history = history_of(sk);
-	ask_addresses(ctx, v6, 1, sk, &question);
-	if (!decide_destination(&question.to, &decision)) {
-		event_report(DECISION_NO_FILTER, 0, 0, 0, &question.to);
-		return ALLOW;
-	}
 	ask_socket(ctx, sk, &question);
 	answer = arbitrate(ctx, &question, &decision, history);
 	if (history && question.foreign)
 		history_clear(history);
+	if (answer == ALLOW)
+		return connect_straight(v6, given, &question, &decision);
 	if (answer != ARBITRATE_REDIRECT)
-		return answer == ALLOW ? ALLOW : REFUSE;
+		return REFUSE;
 	if (has_source_route(sk))
 		return refuse(ECONNREFUSED, DECISION_SOURCE_ROUTE, &question, &decision);
-	share = share_of(&shares, (__u32)bpf_get_current_uid_gid());
-	if (!share ||
-	    *share >= (question.to.hop_count || decision.presumed ? HANDOFF_HISTORY_SHARE :
-								    HANDOFF_SHARE))
-		return refuse(EAGAIN, DECISION_FULL, &question, &decision);
-	if (!state)
-		state = storage_get(&connects, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
-	if (state && decision.presumed) {
-		history = storage_get(&histories, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
-		if (history)
-			history_presume(history, &question, &decision);
+	question.local.port = bpf_htons(sk->src_port);
+	if (v6)
+		connect_by_ipv4(ctx, &question, &decision);
+	flow = connection_begin(ctx, v6, &question, &decision, history);
+	if (flow < 0)
+		return refuse(-flow, flow == -ENOMEM ? DECISION_NO_MEMORY : DECISION_FULL,
+			      &question, &decision);
+	remote_write(ctx, v6, &decision.endpoint);
+	if (decision.presumed)
 		question.to.hop_count = 1;
-	}
-	if (!state || (decision.presumed && !history))
-		return refuse(ENOMEM, DECISION_NO_MEMORY, &question, &decision);
-	connecting_fill(state, &question, &decision);
-	source_choose(ctx, v6, sk, state);
-	remote_write(ctx, v6, &state->target);
-	report(DECISION_REDIRECT, state->hop.flow, decision.service, decision.filter, &question.to);
+	report(DECISION_REDIRECT, flow, decision.service, decision.filter, &question.to);
 	return ALLOW;
 }
 

@@ -35,18 +35,6 @@ static __attribute__((noinline)) int reply_of(struct bpf_sock *sk, __u32 number)
 	return REPLY_OF_FLOW;
 }
 
-/* The slots of the services that listen at an address. */
-static __always_inline __u64 services_at(struct bpf_sock_addr *ctx, const void *image,
-					 const struct policy_header *header,
-					 const struct waybill_address *endpoint)
-{
-	struct decision decision = {};
-
-	decision.listens = listener_find(ctx, image, header, endpoint, &decision.listener_scope,
-					 &decision.listener_uid);
-	return decide_services(image, header, &decision);
-}
-
 /* Whether a service listens where a destination is, which is the address of a flow. */
 GLOBAL int flow_endpoint_is_ours(struct bpf_sock_addr *ctx, const struct subject *to)
 {

@@ -121,7 +121,7 @@ static __always_inline __u32 counter_of(__u32 verdict, __u32 udp)
 	case DECISION_NO_RECORDS:
 		return COUNT_NO_RECORDS;
 	case DECISION_FULL:
-		return udp ? COUNT_FLOW_FULL : COUNT_HANDOFF_FULL;
+		return udp ? COUNT_FLOW_FULL : COUNT_CONNECTIONS_FULL;
 	case DECISION_NO_MEMORY:
 		return COUNT_NO_MEMORY;
 	case DECISION_BIND_REFUSED:
@@ -134,6 +134,8 @@ static __always_inline __u32 counter_of(__u32 verdict, __u32 udp)
 		return COUNT_FLOW_LATE;
 	case DECISION_BROKEN:
 		return COUNT_BROKEN;
+	case DECISION_USED_AGAIN:
+		return COUNT_USED_AGAIN;
 	}
 	return COUNTERS;
 }

@@ -375,57 +375,109 @@ static __always_inline int flow_get_option(struct bpf_sockopt *ctx, struct bpf_s
 	return flow_of_id(number, id) ? ALLOW : option_fail(ENOENT);
 }
 
-/* What netfilter would say. */
-static __always_inline int original_get(struct bpf_sockopt *ctx, struct bpf_sock *sk,
-					const struct accepted *accepted)
+/* The number of the connection that a client's socket has; 0: it has none. */
+GLOBAL __u32 number_of_client(struct bpf_sockopt *ctx)
 {
-	int v6 = ctx->level == IPPROTO_IPV6;
+	struct connection_key key = {};
+	struct bpf_sock *sk = ctx->sk;
+	__u32 number;
 
-	/* Disconnected; one that the client has reset still knows who that was. */
-	if (!accepted || (sk->state == BPF_TCP_CLOSE && !sk->dst_port))
-		return ALLOW;
-	/* As the kernel does: each level for its family; a v6 socket may also ask for v4. */
-	if (v6 ? sk->family != ADDRESS_INET6 : accepted->hop.destination.family != ADDRESS_INET)
-		return ALLOW;
-	return destination_get(ctx, &accepted->hop.destination, v6, EINVAL);
+	if (!sk)
+		return 0;
+	number = connection_of_address(sk->src_ip4);
+	if (number)
+		return number;
+	key.netns = bpf_get_netns_cookie(ctx);
+	__u32 near[4] = { sk->src_ip6[0], sk->src_ip6[1], sk->src_ip6[2], sk->src_ip6[3] };
+	__u32 far[4] = { sk->dst_ip6[0], sk->dst_ip6[1], sk->dst_ip6[2], sk->dst_ip6[3] };
+
+	if (sk->family == ADDRESS_INET || address_is_mapped(far)) {
+		address_map(key.client, sk->src_ip4);
+		address_map(key.server, sk->dst_ip4);
+	} else {
+		__builtin_memcpy(key.client, near, 16);
+		__builtin_memcpy(key.server, far, 16);
+	}
+	key.client_port = sk->src_port;
+	key.server_port = bpf_ntohs(sk->dst_port);
+	return connection_of_key(&key);
 }
 
-static __always_inline int socket_get(struct bpf_sockopt *ctx, struct bpf_sock *sk,
-				      struct accepted *accepted, __u32 option)
+/* What netfilter would say. */
+static __always_inline int original_get(struct bpf_sockopt *ctx, struct bpf_sock *sk)
+{
+	__u32 number = number_of_accepted(sk);
+	struct connection *connection = number ? connection_get(number) : 0;
+	const struct waybill_address *destination;
+	int v6 = ctx->level == IPPROTO_IPV6;
+
+	if (!connection_is_server(connection, sock_of(sk)))
+		return ALLOW;
+	destination = &connection->hop.destination;
+	/*
+	 * As the kernel does: each level for its family; a v6 socket may also ask for v4. But a
+	 * client that asked for IPv6 may come by IPv4: then the answer is longer.
+	 */
+	if (v6 ? sk->family != ADDRESS_INET6 :
+		 destination->family != ADDRESS_INET && sk->family != ADDRESS_INET)
+		return ALLOW;
+	return destination_get(ctx, destination, destination->family == ADDRESS_INET6 || v6,
+			       EINVAL);
+}
+
+static __always_inline int accepted_get(struct bpf_sockopt *ctx, struct connection *connection,
+					__u32 number, __u32 option)
+{
+	struct asked asked = { .accepted = 1 };
+
+	if (connection->history) {
+		asked.history = bpf_map_lookup_elem(&connection_histories, &number);
+		/* Without all of its records it must not pass for one that has fewer. */
+		if (!asked.history)
+			return option_fail(ENOENT);
+	}
+	asked.last = &connection->hop;
+	asked.hop_count = connection->hop_count;
+	asked.issued = &connection->issued;
+	return asked_get(ctx, &asked, option);
+}
+
+/* An onward socket tells its service how it stands, and nothing more. */
+static __always_inline int onward_get(struct bpf_sockopt *ctx, struct bpf_sock *sk, __u32 option)
 {
 	struct history *history = bpf_sk_storage_get(&histories, sk, 0, 0);
-	struct asked asked = { .accepted = accepted != 0 };
-	struct connecting *state;
+	struct connection *connection;
+	struct asked asked = {};
+	__u32 number;
 
-	if (accepted && sk->state == BPF_TCP_CLOSE && !sk->dst_port)
-		return option_unknown(ctx, ENOTCONN);
-	if (history &&
-	    (!history->length || (!accepted && history->used && sk->state == BPF_TCP_CLOSE)))
-		history = 0;
-	asked.history = history;
-	if (accepted) {
-		if (accepted->history && !history)
-			return option_fail(ENOENT);
-		asked.last = &accepted->hop;
-		asked.hop_count = accepted->hop_count;
-		asked.issued = &accepted->issued;
-		return asked_get(ctx, &asked, option);
-	}
-	/* An onward socket tells its service how it stands, and nothing more. */
-	if (!history || option == WAYBILL_REDIRECT_RECORDS ||
-	    option == WAYBILL_ORIGINAL_DESTINATION)
+	if (!history || !history->length ||
+	    (history->used && (sk->state == BPF_TCP_CLOSE || sk->state == BPF_TCP_SYN_SENT)) ||
+	    option == WAYBILL_REDIRECT_RECORDS || option == WAYBILL_ORIGINAL_DESTINATION)
 		return option_unknown(ctx, sk->state == BPF_TCP_LISTEN ||
 							   sk->state == BPF_TCP_CLOSE ||
 							   sk->state == BPF_TCP_SYN_SENT ?
 						   ENOTCONN :
 						   ENOENT);
+	asked.history = history;
 	asked.hop_count = history->hop_count;
-	state = bpf_sk_storage_get(&connects, sk, 0, 0);
-	if (state && state->target.family) {
-		asked.last = &state->hop;
-		asked.hop_count = state->hop_count;
+	number = number_of_client(ctx);
+	connection = number ? connection_get(number) : 0;
+	if (connection_is_client(connection, sock_of(sk))) {
+		asked.last = &connection->hop;
+		asked.hop_count = connection->hop_count;
 	}
 	return asked_get(ctx, &asked, option);
+}
+
+static __always_inline int socket_get(struct bpf_sockopt *ctx, struct bpf_sock *sk, __u32 option)
+{
+	__u32 number = number_of_accepted(sk);
+	struct connection *connection = number ? connection_get(number) : 0;
+
+	/* As long as the socket is open nobody else has its number. */
+	return connection_is_server(connection, sock_of(sk)) ?
+		       accepted_get(ctx, connection, number, option) :
+		       onward_get(ctx, sk, option);
 }
 
 static __always_inline int option_get(struct bpf_sockopt *ctx)
@@ -450,10 +502,10 @@ static __always_inline int option_get(struct bpf_sockopt *ctx)
 			return flow_get_option(ctx, sk, option, number);
 	}
 	if (original)
-		return original_get(ctx, sk, bpf_sk_storage_get(&accepts, sk, 0, 0));
+		return original_get(ctx, sk);
 	if (ctx->optname < WAYBILL_REDIRECT_RECORDS || ctx->optname > WAYBILL_ORIGINAL_DESTINATION)
 		return ALLOW;
-	return socket_get(ctx, sk, bpf_sk_storage_get(&accepts, sk, 0, 0), ctx->optname);
+	return socket_get(ctx, sk, ctx->optname);
 }
 
 #endif

@@ -93,7 +93,6 @@ static __always_inline void history_presume(struct history *history,
 	history->hop_count = 1;
 	history->presumed = 1;
 	history->used = 0;
-	history->made = 1;
 	history->length = RECORDS_HOP_SIZE;
 }
 

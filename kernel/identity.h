@@ -240,6 +240,18 @@ out:
 	return found;
 }
 
+/* The slots of the services that listen at an address. */
+static __always_inline __u64 services_at(struct bpf_sock_addr *ctx, const void *image,
+					 const struct policy_header *header,
+					 const struct waybill_address *endpoint)
+{
+	struct decision decision = {};
+
+	decision.listens = listener_find(ctx, image, header, endpoint, &decision.listener_scope,
+					 &decision.listener_uid);
+	return decide_services(image, header, &decision);
+}
+
 /* The slots of the services whose listener a datagram socket may be, by its maker. */
 static __always_inline __u64 services_of_socket(struct bpf_sock *socket, const void *image,
 						const struct policy_header *header)

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
  * Every map but that of the policies (policies.h), with its key, its value, who writes it, who
- * deletes from it, and what happens when it is full. What belongs to a connection lives in the
- * storage of its sockets and dies with them.
+ * deletes from it, and what happens when it is full.
  */
 #ifndef WAYBILL_KERNEL_MAPS_H
 #define WAYBILL_KERNEL_MAPS_H
@@ -40,19 +39,57 @@ struct {
 } contexts SEC(".maps");
 
 /*
- * A client's socket -> where its connect was redirected, and the hop that this adds. Written by
- * the connect hook; dies with the socket. No memory: the connect fails with ENOMEM.
+ * A number -> the redirected connection that has it. Written by the connect hook, and when the
+ * handshake completes. What is over stays until its number is wanted, or until it is looked at:
+ * each connect that makes one looks at others; those above the numbers in use are deleted then. So
+ * it takes memory for the connections that there are. How many there can be is control.connections;
+ * a user has at most as many as are left for the others (counted in shares). Over that, connect
+ * fails with EAGAIN.
  */
 struct {
-	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
+	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__type(key, int);
-	__type(value, struct connecting);
-} connects SEC(".maps");
+	__uint(max_entries, CONNECTIONS_DEFAULT);
+	__type(key, __u32);
+	__type(value, struct connection);
+} connections SEC(".maps");
 
 /*
- * An accepted socket -> the last hop of its records. Written when the handshake completes; dies
- * with the socket. No memory: the connection has no records, and its service refuses it.
+ * A number -> the history of that connection, if it has one: one that was redirected once has none.
+ * Written and deleted with it.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, CONNECTIONS_DEFAULT);
+	__type(key, __u32);
+	__type(value, struct history);
+} connection_histories SEC(".maps");
+
+/*
+ * The addresses of a connection whose number is in none of them -> its number. Written and deleted
+ * with it. Full: connect fails with EAGAIN.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, CONNECTION_KEYS_MAX);
+	__type(key, struct connection_key);
+	__type(value, __u32);
+} connection_index SEC(".maps");
+
+/* 0 -> which numbers are in use. Written by the connect hook. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct connection_numbers);
+} connection_numbers SEC(".maps");
+
+/*
+ * An accepted socket whose connection was found by its addresses -> its number. Written when the
+ * handshake completes; dies with the socket. No memory: the connection has no records, and its
+ * service refuses it.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
@@ -62,9 +99,8 @@ struct {
 } accepts SEC(".maps");
 
 /*
- * An onward socket, or an accepted one -> the parts of its records before the last hop. Written
- * by the setsockopt hook and when the handshake completes; dies with the socket. A connection
- * that was redirected once has none. No memory: setsockopt fails with ENOMEM.
+ * An onward socket -> the parts of the records that it was given. Written by the setsockopt hook;
+ * dies with the socket. No memory: setsockopt fails with ENOMEM.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
@@ -73,49 +109,13 @@ struct {
 	__type(value, struct history);
 } histories SEC(".maps");
 
-/*
- * The addresses of a redirected connection whose handshake is under way -> the record that goes
- * onto the accepted socket. Written when the SYN leaves; deleted when the handshake completes,
- * or when the client's socket closes without. A user has at most HANDOFF_SHARE of them (counted
- * in shares), so nobody fills it for others; over that, connect fails with EAGAIN. Preallocated:
- * where it is written, memory cannot be waited for.
- */
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, HANDOFFS_MAX);
-	__type(key, struct handoff_key);
-	__type(value, struct accepted);
-} handoffs SEC(".maps");
-
-/*
- * The same key -> the history that belongs to it, if it has one. Written and deleted with it. Of
- * these a user has at most HANDOFF_HISTORY_SHARE.
- */
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, HANDOFF_HISTORIES_MAX);
-	__type(key, struct handoff_key);
-	__type(value, struct history);
-} handoff_histories SEC(".maps");
-
-/* A hash of a uid -> its handoffs under way. Users who share a counter share what it allows. */
+/* A hash of a uid -> connections of which it is the originator's. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, SHARES_MAX);
 	__type(key, __u32);
 	__type(value, __u32);
 } shares SEC(".maps");
-
-/*
- * A server's port, host byte order -> handoffs under way to it, in all namespaces. Written with
- * them. Most loopback connections are to a port with none, and need look no further.
- */
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1 << 16);
-	__type(key, __u32);
-	__type(value, __u32);
-} ports SEC(".maps");
 
 /* 0 -> the last flow id given out, and more. Written by the hooks that make flows. */
 struct {
@@ -260,14 +260,20 @@ static __always_inline __u64 flow_id_next(void)
 }
 
 /* The counter of a user in a table of shares. Users are chosen by whoever may make them: seeded. */
-static __always_inline __u32 *share_of(void *shares, __u32 uid)
+static __always_inline __u32 share_index(__u32 uid)
 {
 	struct control *settings = control_get();
 	__u32 index = uid ^ (settings ? settings->seed : 0);
 
 	index = (index ^ index >> 16) * 0x7feb352dU;
 	index = (index ^ index >> 15) * 0x846ca68bU;
-	index >>= 32 - SHARES_BITS;
+	return index >> (32 - SHARES_BITS);
+}
+
+static __always_inline __u32 *share_of(void *shares, __u32 uid)
+{
+	__u32 index = share_index(uid);
+
 	return bpf_map_lookup_elem(shares, &index);
 }
 

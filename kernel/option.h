@@ -7,6 +7,7 @@
 #ifndef WAYBILL_KERNEL_OPTION_H
 #define WAYBILL_KERNEL_OPTION_H
 
+#include "connection.h"
 #include "flow.h"
 #include "identity.h"
 
@@ -113,6 +114,22 @@ static __always_inline struct datagram_flow *flow_of_id(__u32 number, __u64 id)
 	struct datagram_flow *flow = id ? flow_get(number) : 0;
 
 	return flow && flow->hop.flow == id ? flow : 0;
+}
+
+/* The number of the connection that a socket has accepted; 0: of none. */
+static __always_inline __u32 number_of_accepted(struct bpf_sock *sk)
+{
+	struct accepted *accepted;
+	__u32 number;
+
+	/* Disconnected; one that the client has reset still knows who that was. */
+	if (!sk->dst_port)
+		return 0;
+	number = connection_of_address(sk->dst_ip4);
+	if (number)
+		return number;
+	accepted = bpf_sk_storage_get(&accepts, sk, 0, 0);
+	return accepted ? accepted->number : 0;
 }
 
 #endif

@@ -44,12 +44,11 @@ SEC("iter/tcp")
 int waybill_reset(struct bpf_iter__tcp *ctx)
 {
 	struct sock_common *common = ctx->sk_common;
-	struct connecting *connecting;
-	struct accepted *accepted;
+	struct connection *connection;
 	struct sock *sk, *owner;
 	struct tcp_sock *tcp;
 	struct socket *socket;
-	__u32 *failed = 0;
+	__u32 *failed = 0, number;
 	__u64 cookie;
 
 	if (!common)
@@ -61,13 +60,11 @@ int waybill_reset(struct bpf_iter__tcp *ctx)
 	/* Of an MPTCP connection every subflow is ended; the record is its parent's. */
 	socket = sk->sk_socket;
 	owner = socket && socket->sk ? socket->sk : sk;
-	accepted = bpf_sk_storage_get(&accepts, owner, 0, 0);
-	if (accepted)
-		failed = reset_of(&accepted->hop);
-	connecting = bpf_sk_storage_get(&connects, owner, 0, 0);
-	/* What an earlier connect of this socket left says nothing of this one. */
-	if (!failed && connecting && connecting->target.family)
-		failed = reset_of(&connecting->hop);
+	connection = connection_of_socket(sk, owner, 0, &number);
+	if (!connection)
+		connection = connection_of_socket(sk, owner, 1, &number);
+	if (connection)
+		failed = reset_of(&connection->hop);
 	if (!failed) {
 		cookie = bpf_get_socket_cookie(sk);
 		failed = bpf_map_lookup_elem(&socket_resets, &cookie);
@@ -95,14 +92,13 @@ static __always_inline int is_client(struct sock *sk)
 /*
  * Whether a hook had to do with it: then its flow is what it is known by, or that of its service.
  */
-static __always_inline int is_of_flow(struct sock *owner)
+static __always_inline int is_of_flow(struct sock *sk, struct sock *owner)
 {
-	struct connecting *connecting = bpf_sk_storage_get(&connects, owner, 0, 0);
 	struct history *history;
+	__u32 number;
 
-	if (connecting && connecting->target.family)
-		return 1;
-	if (bpf_sk_storage_get(&accepts, owner, 0, 0))
+	if (connection_of_socket(sk, owner, 1, &number) ||
+	    connection_of_socket(sk, owner, 0, &number))
 		return 1;
 	history = bpf_sk_storage_get(&histories, owner, 0, 0);
 	return history && history->length;
@@ -133,7 +129,7 @@ int waybill_sockets(struct bpf_iter__tcp *ctx)
 	 */
 	socket = sk->sk_socket;
 	owner = socket ? socket->sk : 0;
-	if (!owner || is_of_flow(owner))
+	if (!owner || is_of_flow(sk, owner))
 		return 0;
 	cgroup = owner->sk_cgrp_data.cgroup;
 	maker.cgroup = cgroup;

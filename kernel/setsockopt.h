@@ -146,7 +146,6 @@ GLOBAL int history_read(struct bpf_sockopt *ctx, __u32 offset, __u32 length,
 	history_clear(history);
 	history->presumed = 0;
 	history->used = 0;
-	history->made = 0;
 	copy.in = ctx->optval + offset;
 	copy.end = ctx->optval_end;
 	bpf_loop(length / 8, history_read_word, &copy, 0);
@@ -294,7 +293,7 @@ static __always_inline int flow_peer_set(struct bpf_sockopt *ctx)
 static __always_inline int option_set(struct bpf_sockopt *ctx)
 {
 	struct waybill_flow_records *given = ctx->optval;
-	__u32 length = ctx->optlen, offset = 0;
+	__u32 length = ctx->optlen, offset = 0, number;
 	void *end = ctx->optval_end;
 	struct bpf_sock *sk;
 	int of_flow, error;
@@ -316,8 +315,11 @@ static __always_inline int option_set(struct bpf_sockopt *ctx)
 	/* Nobody here; but another instance may know the caller, and what it says stands. */
 	if (!current_is(0, 0))
 		return bpf_get_retval() < 0 ? ALLOW : records_refuse(EACCES);
-	/* An accepted socket keeps its own records for good, also when it has been disconnected. */
-	if (!of_flow && (sk->state != BPF_TCP_CLOSE || bpf_sk_storage_get(&accepts, sk, 0, 0)))
+	/* An accepted socket keeps its own records, also when its client has reset it. */
+	number = number_of_accepted(sk);
+	if (!of_flow && (sk->state != BPF_TCP_CLOSE ||
+			 (number && connection_is_server(connection_get(number),
+							 sock_of(sk)))))
 		return option_fail(EISCONN);
 	if (of_flow) {
 		if (length < sizeof(*given) || (void *)(given + 1) > end)

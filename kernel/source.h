@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * Sources for redirected connections. They all go to one address and port, so with one source
- * address the ports would end at 28,000, and the kernel would look long for the last of them. So a
- * socket that has not chosen a source is given one of many, and its port is found when it connects.
+ * Sources of redirected connections. A client that has bound nothing is bound to the address that
+ * is its connection's number, and the kernel chooses the port. All others keep what they have; whose
+ * port is not known is bound to one, so that the connection can be found by its addresses.
  */
 #ifndef WAYBILL_KERNEL_SOURCE_H
 #define WAYBILL_KERNEL_SOURCE_H
 
 #include "ask.h"
+#include "connection.h"
 
-/* A sockaddr_in or sockaddr_in6 without a port. */
+/* A sockaddr_in or sockaddr_in6. */
 struct source {
 	union {
 		struct {
@@ -28,87 +29,199 @@ struct source {
 
 _Static_assert(sizeof(struct source) == SOCKADDR_IN6_SIZE, "as large as the larger one");
 
-static __always_inline int source_bind(struct bpf_sock_addr *ctx, int v6, struct source *source)
-{
-	return v6 ? bpf_bind(ctx, (void *)source, sizeof(source->v6)) :
-		    bpf_bind(ctx, (void *)source, sizeof(source->v4));
-}
+#define SOURCE_PORT_TRIES 32
 
-static __always_inline int source_is_chosen(struct bpf_sock *sk)
+/* Binds a socket that has no port. port: host byte order, or 0. Returns 0 or a negative errno. */
+GLOBAL int source_bind(struct bpf_sock_addr *ctx, __u32 v6, const struct waybill_address *address,
+		       __u32 port)
 {
-	return sk->src_port || sk->src_ip4 || sk->src_ip6[0] || sk->src_ip6[1] || sk->src_ip6[2] ||
-	       sk->src_ip6[3];
-}
-
-/* Fails where the addresses are not local: then the socket keeps the one that it would have had. */
-static __attribute__((noinline)) int source_choose(struct bpf_sock_addr *ctx, int v6,
-						   struct bpf_sock *sk, struct connecting *state)
-{
-	static const __u8 prefix[8] = WAYBILL_FLOW_PREFIX6;
 	struct source source = {};
-	struct control *settings;
-	__u32 number;
+	const __u32 *word;
 
-	if (source_is_chosen(sk))
-		return 0;
-	number = state->hop.flow;
-	if (v6) {
-		source.v6.family = ADDRESS_INET6;
-		if (state->target.family == ADDRESS_INET) {
-			source.v6.address[2] = bpf_htonl(0xffff);
-			source.v6.address[3] = bpf_htonl(SOURCE_ADDRESS4 | (number & SOURCE_MASK4));
-		} else {
-			settings = control_get();
-			if (!settings || settings->sources6 != bpf_get_netns_cookie(ctx))
-				return 0;
-			__builtin_memcpy(source.v6.address, prefix, sizeof(prefix));
-			source.v6.address[2] = bpf_htonl(settings->source6);
-			source.v6.address[3] = bpf_htonl(number & SOURCE_MASK6);
-		}
-	} else {
+	if (!address)
+		return -EINVAL;
+	word = (const __u32 *)address->address;
+	if (!v6) {
 		source.v4.family = ADDRESS_INET;
-		source.v4.address = bpf_htonl(SOURCE_ADDRESS4 | (number & SOURCE_MASK4));
+		source.v4.port = bpf_htons(port);
+		source.v4.address = word[3];
+		return bpf_bind(ctx, (void *)&source, sizeof(source.v4));
 	}
-	if (!source_bind(ctx, v6, &source))
-		state->source = SOURCE_GIVEN;
+	source.v6.family = ADDRESS_INET6;
+	source.v6.port = bpf_htons(port);
+	/* To no address: also not to IPv4 alone. */
+	if (!address_is_mapped(word) || word[3])
+		__builtin_memcpy(source.v6.address, word, 16);
+	return bpf_bind(ctx, (void *)&source, sizeof(source.v6));
+}
+
+/* The ports that the kernel would choose from. */
+struct source_ports {
+	__u32 low, high;
+	unsigned long *reserved;
+};
+
+static __always_inline void source_ports_of(struct sock *sk, struct source_ports *ports)
+{
+	struct net *net = BPF_CORE_READ(sk, __sk_common.skc_net.net);
+	struct local_ports___words *words = 0;
+	__u32 range;
+
+	if (bpf_core_field_exists(words->range)) {
+		words = (void *)&net->ipv4.ip_local_ports;
+		ports->low = BPF_CORE_READ(words, range[0]);
+		ports->high = BPF_CORE_READ(words, range[1]);
+	} else {
+		range = BPF_CORE_READ(net, ipv4.ip_local_ports.range);
+		ports->low = range & 0xffff;
+		ports->high = range >> 16;
+	}
+	ports->reserved = BPF_CORE_READ(net, ipv4.sysctl_local_reserved_ports);
+}
+
+static __always_inline int source_port_is_reserved(const struct source_ports *ports, __u32 port)
+{
+	unsigned long word = 0;
+
+	if (!ports->reserved ||
+	    bpf_probe_read_kernel(&word, sizeof(word), ports->reserved + port / 64))
+		return 0;
+	return word >> port % 64 & 1;
+}
+
+/* Binds to a port that is free, at an address. Returns it; 0: none was found. */
+GLOBAL __u32 source_bind_port(struct bpf_sock_addr *ctx, __u32 v6,
+			      const struct waybill_address *address)
+{
+	struct source_ports ports;
+	struct bpf_sock *sk = ctx->sk;
+	__u32 i, port, start = bpf_get_prandom_u32() & 0xffff;
+
+	if (!sk || !address)
+		return 0;
+	source_ports_of(sock_of(sk), &ports);
+	if (!ports.low || ports.high < ports.low)
+		return 0;
+	LOOP
+	for (i = 0; i < SOURCE_PORT_TRIES; i++) {
+		/* With a stride, since neighbours tend to be taken alike. */
+		port = ports.low + (start + i * 7919) % (ports.high - ports.low + 1);
+		if (!source_port_is_reserved(&ports, port) &&
+		    !source_bind(ctx, v6, address, port))
+			return port;
+	}
 	return 0;
 }
 
-/* Whether the address that a socket is bound to is one that was given to it. */
-static __always_inline int source_is_given(const __u32 address[4])
+static __always_inline int source_is_chosen(const struct waybill_address *local)
 {
-	static const __u8 prefix[8] = WAYBILL_FLOW_PREFIX6;
-	const __u32 *want = (const __u32 *)prefix;
-
-	if (address_is_mapped(address))
-		return (bpf_ntohl(address[3]) & ~SOURCE_MASK4) == SOURCE_ADDRESS4;
-	return address[0] == want[0] && address[1] == want[1] && address[2];
+	return local->port || (local->family == ADDRESS_INET ?
+				       ((const __u32 *)local->address)[3] :
+				       !address_is_zero((const __u32 *)local->address));
 }
 
 /*
- * A socket is used again, maybe for a connection that goes elsewhere: it gives back what it was
- * given, unless the program has bound it since. The kernel then keeps what it chooses for it in its
- * place; only if that is loopback would it be in the way.
+ * The number of a connection becomes the client's address. local is what it is bound to, with its
+ * port. Returns 0 if that cannot be: then it is found by its addresses.
  */
-static __attribute__((noinline)) int source_leave(struct bpf_sock_addr *ctx, int v6,
-						  struct bpf_sock *sk, struct connecting *state)
+GLOBAL int source_number(struct bpf_sock_addr *ctx, __u32 v6, const struct waybill_address *local,
+			 __u32 number)
 {
-	struct source source = {};
-	struct waybill_address local;
-	const __u32 *address = (const __u32 *)local.address;
+	struct connection *connection = connection_get(number);
+	struct waybill_address source = { .family = ADDRESS_INET };
 
-	if (!state->source)
+	if (!connection || !local || connection->endpoint.family != ADDRESS_INET ||
+	    source_is_chosen(local))
 		return 0;
-	local_read(ctx, v6, 1, sk, &local);
-	if (sk->src_port || !(state->source == SOURCE_GIVEN ? source_is_given(address) :
-							      address_is_loopback(address))) {
-		if (state->source == SOURCE_GIVEN)
-			state->source = SOURCE_OWN;
+	address_map(source.address, bpf_htonl(CONNECTION_ADDRESS4 | number));
+	if (source_bind(ctx, v6, &source, 0))
 		return 0;
+	__builtin_memcpy(connection->source, source.address, 16);
+	return 1;
+}
+
+/* Where the kernel will say that a client comes from which is bound to local, or to no address. */
+static __always_inline void source_expect(__u8 source[16], const struct waybill_address *local,
+					  __u16 family)
+{
+	__u32 *word = (__u32 *)source;
+
+	__builtin_memcpy(word, local->address, 16);
+	if (family == ADDRESS_INET) {
+		if (!address_is_mapped(word) || !word[3])
+			address_map(source, bpf_htonl(ADDRESS_LOOPBACK4));
+	} else if (address_is_zero(word)) {
+		word[3] = bpf_htonl(1);
 	}
-	state->source = SOURCE_LEFT;
-	source.v4.family = v6 ? ADDRESS_INET6 : ADDRESS_INET;
-	return source_bind(ctx, v6, &source);
+}
+
+/*
+ * The connection is found by its addresses. One with the same that is over gives way; if it lives,
+ * the kernel could not connect either. Returns 0 or a positive errno.
+ */
+GLOBAL int source_index(const struct waybill_address *local, __u32 number)
+{
+	struct connection *connection = connection_get(number), *other;
+	struct connection_key key;
+	__u32 before, port;
+
+	if (!connection || !local)
+		return EAGAIN;
+	port = bpf_ntohs(local->port);
+	if (!port)
+		return EADDRNOTAVAIL;
+	source_expect(connection->source, local, connection->endpoint.family);
+	connection->port = port;
+	connection_key_fill(&key, connection);
+	before = connection_of_key(&key);
+	other = before && before != number ? connection_get(before) : 0;
+	if (other && other->client_socket != connection->client_socket &&
+	    (other->claim & CLAIM_STATE) > CLAIM_BUSY && client_lives(other))
+		return EADDRNOTAVAIL;
+	if (bpf_map_update_elem(&connection_index, &key, &number, BPF_ANY))
+		return EAGAIN;
+	connection->indexed = 1;
+	return 0;
+}
+
+/*
+ * A socket that was bound to a number is used again. Where it goes off this host it gives that back,
+ * and is bound to nothing again; within it, a loopback address serves as well as another. What goes
+ * to IPv6 may be redirected again; else it cannot go at all.
+ */
+GLOBAL int source_return(struct bpf_sock_addr *ctx, __u32 v6, const struct waybill_address *to,
+			 __u32 number)
+{
+	struct waybill_address nothing = {};
+	struct bpf_sock *sk = ctx->sk;
+
+	if (!to || !sk)
+		return 0;
+	connection_leave(connection_get(number), sock_of(sk));
+	if (to->family == ADDRESS_INET && !address_is_loopback((const __u32 *)to->address))
+		source_bind(ctx, v6, &nothing, 0);
+	return 1;
+}
+
+/* One that has bound its port is: the same addresses may not mean the same connection. */
+GLOBAL int source_again(struct bpf_sock_addr *ctx, const struct waybill_address *local,
+			const struct waybill_address *to)
+{
+	struct connection_key key = {};
+	struct bpf_sock *sk = ctx->sk;
+	__u32 number;
+
+	if (!sk || !local || !to)
+		return 0;
+	key.netns = bpf_get_netns_cookie(ctx);
+	source_expect(key.client, local, to->family);
+	__builtin_memcpy(key.server, to->address, 16);
+	key.client_port = sk->src_port;
+	key.server_port = bpf_ntohs(to->port);
+	number = connection_of_key(&key);
+	if (number)
+		connection_leave(connection_get(number), sock_of(sk));
+	return 1;
 }
 
 #endif

@@ -11,7 +11,7 @@
 /*
  * Of everything here, and of which hooks there are: programs are upgraded in place if it is equal.
  */
-#define STATE_LAYOUT 6
+#define STATE_LAYOUT 7
 
 #define CGROUP_LEVEL_UNKNOWN (~0U) /* the mount's root is that of a cgroup namespace */
 
@@ -22,8 +22,7 @@ struct control {
 	__u64 netns;        /* cookie of the namespace in which all services' ports are guarded */
 	__u64 cgroup;       /* id of the cgroup that the instance is attached to */
 	__u64 datagrams6;   /* that namespace again, if WAYBILL_FLOW_PREFIX6 is local in it */
-	__u64 sources6;     /* that namespace again, if IPv6 sources are local in it */
-	__u32 source6;      /* the third word of theirs; host byte order */
+	__u32 connections;  /* numbers that there are for redirected connections */
 	__u32 seed;         /* of what is hashed of values that others choose; secret */
 	char cgroup_path[256]; /* of it, below the mount of cgroup2, for people */
 };
@@ -69,66 +68,92 @@ struct history {
 	__u16 length; /* of parts, in bytes; 0: there is none */
 	__u16 hop_count;
 	__u16 presumed; /* bit n: hop n was presumed */
-	__u8 used; /* a connection with these records was established: they are not for another */
-	__u8 made; /* by the connect hook, for one connect */
+	__u16 used; /* a connection with these records was established: they are not for another */
 	__u16 hop[WAYBILL_HOPS_MAX]; /* offsets in parts */
 	__u64 parts[HISTORY_PARTS_MAX / 8];
 };
 
-/* Of the source address of a client's socket. */
-enum source_state {
-	SOURCE_OWN,   /* chosen by the program, or by the kernel */
-	SOURCE_GIVEN, /* by the connect hook */
-	SOURCE_LEFT,  /* and given back: the kernel now keeps what it chooses */
+/*
+ * A redirected connection, by its number. The number is in the client's address, which the connect
+ * hook chooses: 127.112.0.0/12, with the port left to the kernel. So both ends find the connection
+ * by what they know of each other, and nothing of ours is on the client's socket. A client that has
+ * bound a port or an address, or that comes by IPv6 alone, is found by both addresses instead.
+ *
+ * Elements are used anew. claim says whose one is: the flow's id, which is never given twice, and a
+ * state in the lowest bits. Whoever changes it does so from what he has read, in one step; whoever
+ * reads the rest reads claim before and after.
+ */
+enum claim {
+	CLAIM_FREE,
+	CLAIM_BUSY,  /* one program writes it, and nobody else touches it */
+	CLAIM_OPEN,  /* redirected, and not accepted yet */
+	CLAIM_TAKEN, /* by an accepted socket */
+	CLAIM_STATE = 3,
 };
 
-/* On a client's socket, while and after a redirected connect. */
-struct connecting {
-	struct records_hop hop;
-	struct waybill_address
-		target; /* where it was redirected to; family 0: it is not redirected */
-	__u32 hop_count;
-	__u32 context_size;
-	__u32 source; /* enum source_state */
-	__u32 reserved;
-};
+#define CLAIM_BITS 2
 
 /*
- * The source addresses of redirected connections: 127.112.0.0/26; and for IPv6, in
- * WAYBILL_FLOW_PREFIX6 beyond the addresses of flows, some that each instance makes on the loopback
- * device.
+ * A socket is known by its address in memory and its cookie: where its cookie is, it is; and where a
+ * reference to it is counted, it is not closed for good. All sockets of TCP and MPTCP have memory
+ * that stays that of such sockets as long as anybody can look.
  */
-#define SOURCE_ADDRESS4 0x7f700000U /* host byte order */
-#define SOURCE_MASK4 63U
-#define SOURCE_MASK6 15U
-
-/* On an accepted socket, and on its way there. */
-struct accepted {
-	struct records_hop hop;
+struct connection {
+	__u64 claim; /* flow id << CLAIM_BITS | enum claim */
 	__u64 issued;
-	__u32 hop_count;
-	__u32 context_size;
-	__u32 history; /* whether there are parts before this hop */
+	__u64 client, client_socket; /* cookie and address of the socket that connects */
+	__u64 client_parent;         /* address of the program's socket, of MPTCP; else 0 */
+	__u64 server, server_socket; /* the same of the accepted one */
+	__u64 server_parent, server_key;
+	struct waybill_address endpoint; /* where it was redirected to */
+	__u8 source[16];                 /* the client's address; IPv4 as ::ffff:a.b.c.d */
+	__u16 port;                      /* the client's, host byte order; 0: not known yet */
+	__u16 hop_count;
+	__u16 context_size;
+	__u8 history; /* it has one */
+	__u8 indexed; /* it is found by its addresses */
+	__u32 share;  /* in which it is counted */
 	__u32 reserved;
+	struct records_hop hop;
 };
 
-/* Connections under way, as both ends know them: the client is the one that connects. */
-struct handoff_key {
+/* host byte order; number 0 is none's */
+#define CONNECTION_ADDRESS4 0x7f700000U
+#define CONNECTION_MASK 0xfffffU
+#define CONNECTIONS_MAX (CONNECTION_MASK + 1)
+#define CONNECTIONS_DEFAULT (1 << 18)
+#define CONNECTIONS_MIN 64
+/* So many numbers are used in turn, however few connections there are. */
+#define CONNECTIONS_SPREAD 1024
+
+/* Which numbers are in use. */
+struct connection_numbers {
+	__u32 high;  /* numbers up to here have been given out */
+	__u32 next;  /* counts up: the next to be tried */
+	__u32 sweep; /* counts down: the next to be asked whether it is over */
+	__u32 total; /* connections that are counted */
+};
+
+/* What a connection is found by if its number is not in an address: the client is who connects. */
+struct connection_key {
 	__u64 netns;
 	__u8 client[16], server[16];    /* IPv4 as ::ffff:a.b.c.d */
 	__u16 client_port, server_port; /* host byte order */
 	__u32 reserved;
 };
 
+#define CONNECTION_KEYS_MAX 65536
+
+/* On an accepted socket whose connection was found by its addresses. */
+struct accepted {
+	__u64 claim;
+	__u32 number;
+	__u32 reserved;
+};
+
 /* Counters of a table's users, by a hash of the uid. Those who share one share what it allows. */
 #define SHARES_BITS 12
 #define SHARES_MAX (1 << SHARES_BITS)
-
-/* Handoffs under way are counted by uid, so that no user can take them all. */
-#define HANDOFFS_MAX 16384
-#define HANDOFF_HISTORIES_MAX 2048
-#define HANDOFF_SHARE (HANDOFFS_MAX / 8)
-#define HANDOFF_HISTORY_SHARE (HANDOFF_HISTORIES_MAX / 8)
 
 /*
  * Datagrams. On a socket of a client, or of a service: a number of our own by which flows know it,
@@ -193,9 +218,9 @@ enum counter {
 	COUNT_NO_RECORDS,      /* a service connected without records, and was kept from a loop */
 	COUNT_TO_SERVICE,      /* connects aimed at a service's own endpoint, left alone */
 	COUNT_HANDED_OVER,     /* records that reached an accepted socket */
-	COUNT_HANDOFF_FULL,    /* connects refused: the client's uid has its share under way */
+	COUNT_CONNECTIONS_FULL, /* connects refused: no number, or the user has his share */
 	COUNT_NO_MEMORY,       /* connects refused: no memory for their record */
-	COUNT_HANDOFF_LOST,    /* handoffs without memory for their record: accepted without one */
+	COUNT_UNCLAIMED,       /* accepted from a connection's address, which was none's by then */
 	COUNT_RECORDS_SET,     /* records put on an onward socket */
 	COUNT_RECORDS_BAD,     /* EBADMSG */
 	COUNT_RECORDS_EXPIRED, /* EKEYEXPIRED */
@@ -209,6 +234,7 @@ enum counter {
 	COUNT_FLOW_LATE,       /* datagrams refused: a service's reply from a flow that has ended */
 	COUNT_EVENTS_LEFT_OUT, /* events beyond what a monitor wants in a second */
 	COUNT_BROKEN,          /* refused: the kernel half found what cannot be */
+	COUNT_USED_AGAIN,      /* connects refused: a socket of IPv6, redirected by IPv4 before */
 	COUNTERS
 };
 
@@ -248,7 +274,10 @@ struct event {
 
 /* What the flows iterator gives for each accepted socket: this, then history_length bytes. */
 struct flow_entry {
-	struct accepted accepted;
+	struct records_hop hop;
+	__u64 issued;
+	__u32 hop_count;
+	__u32 context_size;
 	struct waybill_address client, server; /* of the redirected connection itself */
 	__u16 protocol;
 	__u16 tcp_state; /* of a datagrams' flow 0 */
@@ -281,10 +310,9 @@ struct reset_datagrams {
 	__u32 reserved;
 };
 
-_Static_assert(sizeof(struct connecting) <= 184, "fits the allocator's 256 bytes with its header");
+_Static_assert(sizeof(struct connection) <= 432, "fits the allocator's 512 bytes with its header");
 _Static_assert(sizeof(struct datagram_flow) <= 176,
 	       "fits the allocator's 256 bytes with its header");
 _Static_assert(sizeof(struct history) <= 1984, "fits the allocator's 2 KiB with its header");
-_Static_assert(sizeof(struct accepted) <= 184, "fits the allocator's 256 bytes with its header");
 
 #endif

@@ -76,20 +76,55 @@ struct ns_common {
 	unsigned int inum;
 };
 
+/* Ports that the kernel may choose; until 6.7 in two words. */
+struct local_ports {
+	__u32 range; /* the highest, and the lowest in the lower half */
+};
+
+struct local_ports___words {
+	int range[2];
+};
+
+struct netns_ipv4 {
+	struct local_ports ip_local_ports;
+	unsigned long *sysctl_local_reserved_ports; /* a bit for each port */
+};
+
 struct net {
 	struct ns_common ns;
+	__u64 net_cookie;
+	struct netns_ipv4 ipv4;
 };
 
 typedef struct {
 	struct net *net;
 } possible_net_t;
 
+typedef struct {
+	__s64 counter;
+} atomic64_t;
+
+typedef struct {
+	int counter;
+} atomic_t;
+
+typedef struct {
+	atomic_t refs;
+} refcount_t;
+
+typedef struct {
+	int owned; /* by somebody who is in a system call on the socket */
+} socket_lock_t;
+
 struct sock_common {
 	int skc_bound_dev_if;
+	atomic64_t skc_cookie;
+	refcount_t skc_refcnt;
 	__u32 skc_daddr, skc_rcv_saddr;
 	__u16 skc_dport, skc_num;
 	unsigned short skc_family;
 	volatile unsigned char skc_state;
+	unsigned char skc_ipv6only : 1;
 	possible_net_t skc_net;
 	struct in6_addr skc_v6_daddr, skc_v6_rcv_saddr;
 };
@@ -113,6 +148,7 @@ struct sock_reuseport {
 struct sock {
 	struct sock_common __sk_common;
 	struct sock_reuseport *sk_reuseport_cb;
+	socket_lock_t sk_lock;
 	struct socket *sk_socket;
 	kuid_t sk_uid;
 	__u32 sk_max_ack_backlog;
@@ -164,6 +200,7 @@ struct tcp_sock {
 
 struct mptcp_sock {
 	struct inet_connection_sock sk;
+	__u64 local_key; /* random; of an accepted socket there from the beginning */
 	struct sock *first; /* the subflow that it began with */
 };
 

@@ -5,11 +5,11 @@
  * where the policy tells services by cgroup, because they cost every getsockopt below them.
  */
 #include "bind.h"
+#include "claim.h"
 #include "connect.h"
 #include "datagram.h"
 #include "flows.h"
 #include "getsockopt.h"
-#include "handoff.h"
 #include "peername.h"
 #include "setsockopt.h"
 
@@ -75,9 +75,9 @@ int waybill_release(struct bpf_sock *ctx)
 
 /* 1 whatever happens: 0 would throw away what other programs answered to the same event. */
 SEC("sockops")
-int waybill_handoff(struct bpf_sock_ops *ctx)
+int waybill_claim(struct bpf_sock_ops *ctx)
 {
-	handoff_event(ctx);
+	claim_event(ctx);
 	return 1;
 }
 

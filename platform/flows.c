@@ -81,7 +81,7 @@ static void flow_fill(struct flow *flow, const struct flow_entry *entry)
 		    offset + RECORDS_HOP_SIZE <= entry->history_length)
 			flow->hop[flow->hops++] = (const void *)(parts + offset);
 	}
-	flow->hop[flow->hops++] = &entry->accepted.hop;
+	flow->hop[flow->hops++] = &entry->hop;
 }
 
 /* A flow of datagrams, as an accepted socket would be shown. */
@@ -98,13 +98,10 @@ static void datagram_fill(struct instance *instance, uint32_t number,
 	struct history history;
 
 	memset(to, 0, sizeof(*to));
-	to->entry.accepted = (struct accepted){
-		.hop = from->hop,
-		.issued = from->issued,
-		.hop_count = from->hop_count,
-		.context_size = from->context_size,
-		.history = from->history,
-	};
+	to->entry.hop = from->hop;
+	to->entry.issued = from->issued;
+	to->entry.hop_count = from->hop_count;
+	to->entry.context_size = from->context_size;
 	to->entry.protocol = IPPROTO_UDP;
 	to->entry.used = from->used;
 	server->family = from->hop.destination.family;

@@ -32,13 +32,14 @@ uint64_t boot_time(void)
 	return (uint64_t)now.tv_sec * 1000000000 + now.tv_nsec;
 }
 
-static struct instance *instance_new(const char *name)
+static struct instance *instance_new(const char *name, uint32_t connections)
 {
 	struct instance *instance = calloc(1, sizeof(*instance));
 
 	if (!instance)
 		return NULL;
 	snprintf(instance->name, sizeof(instance->name), "%s", name);
+	instance->control.connections = connections ? connections : CONNECTIONS_DEFAULT;
 	for (int i = 0; i < MAPS; i++)
 		instance->map[i] = -1;
 	return instance;
@@ -99,7 +100,8 @@ static int begin(struct instance *instance, const char *cgroup, const char *dire
 	uint32_t zero = 0;
 	int error;
 
-	*control = (struct control){ .layout = INSTANCE_LAYOUT };
+	*control = (struct control){ .layout = INSTANCE_LAYOUT,
+				     .connections = control->connections };
 	if (strlen(cgroup) >= sizeof(control->cgroup_path))
 		return fail(message, -ENAMETOOLONG, "%s: the path is too long", cgroup);
 	strcpy(control->cgroup_path, cgroup);
@@ -146,22 +148,6 @@ int instance_datagrams6(struct instance *instance, uint32_t owner, struct messag
 	return 0;
 }
 
-/* Without them IPv6 connections have the source that they would have had: no reason to fail. */
-static int instance_sources6(struct instance *instance, uint32_t owner, struct message *message)
-{
-	uint32_t zero = 0;
-
-	if (sources_add(owner)) {
-		sources_remove(owner);
-		return 0;
-	}
-	instance->control.sources6 = instance->control.netns;
-	instance->control.source6 = source6_of(owner);
-	if (bpf_map_update_elem(instance->map[MAP_CONTROL], &zero, &instance->control, BPF_ANY))
-		return fail(message, -errno, "map control: %s", strerror(errno));
-	return 0;
-}
-
 void instance_datagrams6_end(uint32_t owner)
 {
 	flow_route_remove(owner);
@@ -169,7 +155,7 @@ void instance_datagrams6_end(uint32_t owner)
 
 int instance_open(const char *name, struct instance **out, struct message *message)
 {
-	struct instance *instance = instance_new(name);
+	struct instance *instance = instance_new(name, 0);
 	int error;
 
 	*out = NULL;
@@ -320,8 +306,6 @@ static int make(struct instance *instance, struct waybill_bpf *programs, const c
 	if (!error)
 		error = instance_datagrams6(instance, instance_owner(instance->name), message);
 	if (!error)
-		error = instance_sources6(instance, instance_owner(instance->name), message);
-	if (!error)
 		error = attach_programs(instance, programs, PROGRAMS_CONNECTIONS, directory,
 					message);
 	return error;
@@ -354,10 +338,10 @@ static int renew(struct instance *instance, struct message *message)
  * for it. Whether it is a new one is known only with the lock: if it seems to be up, it is not
  * loaded, and if it is up by then, what was loaded was for nothing.
  */
-static int prepare(const char *name, const char *cgroup, struct instance **out,
-		   struct waybill_bpf **programs, struct message *message)
+static int prepare(const char *name, const char *cgroup, uint32_t connections,
+		   struct instance **out, struct waybill_bpf **programs, struct message *message)
 {
-	struct instance *instance = instance_new(name);
+	struct instance *instance = instance_new(name, connections);
 	int error;
 
 	*out = instance;
@@ -388,12 +372,12 @@ static int up_new(struct instance *instance, struct waybill_bpf **programs, cons
 	if (error) {
 		bpffs_remove(instance->directory, &found, NULL);
 		instance_datagrams6_end(instance_owner(instance->name));
-		sources_remove(instance_owner(instance->name));
 	}
 	return error;
 }
 
-static int up_again(struct instance *instance, const char *cgroup, struct message *message)
+static int up_again(struct instance *instance, const char *cgroup, uint32_t connections,
+		    struct message *message)
 {
 	int error;
 
@@ -401,11 +385,16 @@ static int up_again(struct instance *instance, const char *cgroup, struct messag
 		return fail(message, -EEXIST,
 			    "instance %s is up on %s already (waybill down, or another --instance)",
 			    instance->name, instance->control.cgroup_path);
+	if (connections && connections != instance->control.connections)
+		return fail(message, -EEXIST,
+			    "instance %s is up with room for %u connections (waybill down first)",
+			    instance->name, instance->control.connections);
 	error = instance_cgroup_check(instance, message);
 	return error ? error : renew(instance, message);
 }
 
-int instance_up(const char *name, const char *cgroup, bool *renewed, struct message *message)
+int instance_up(const char *name, const char *cgroup, uint32_t connections, bool *renewed,
+		struct message *message)
 {
 	char mount[PATH_MAX / 2], path[256], directory[PATH_MAX];
 	struct instance *fresh = NULL, *instance = NULL;
@@ -413,6 +402,9 @@ int instance_up(const char *name, const char *cgroup, bool *renewed, struct mess
 	int lock, error;
 
 	*renewed = false;
+	if (connections && (connections < CONNECTIONS_MIN || connections > CONNECTIONS_MAX))
+		return fail(message, -EINVAL, "%u connections: from %u to %u can be had",
+			    connections, CONNECTIONS_MIN, CONNECTIONS_MAX);
 	error = cgroup_mount(mount, sizeof(mount), message);
 	if (!error)
 		error = cgroup_clean(cgroup, path, sizeof(path), mount, directory,
@@ -420,7 +412,7 @@ int instance_up(const char *name, const char *cgroup, bool *renewed, struct mess
 	if (!error)
 		error = bpffs_mount(message);
 	if (!error)
-		error = prepare(name, path, &fresh, &programs, message);
+		error = prepare(name, path, connections, &fresh, &programs, message);
 	if (error)
 		goto out;
 	lock = bpffs_lock(message);
@@ -430,7 +422,7 @@ int instance_up(const char *name, const char *cgroup, bool *renewed, struct mess
 	}
 	error = instance_open(name, &instance, message);
 	if (!error) {
-		error = up_again(instance, cgroup ? path : NULL, message);
+		error = up_again(instance, cgroup ? path : NULL, connections, message);
 		*renewed = !error;
 	} else if (error == -ENOENT) {
 		error = up_new(fresh, &programs, path, directory, message);
@@ -457,7 +449,6 @@ int instance_down(const char *name, bool *found, struct message *message)
 		return lock;
 	error = bpffs_remove(directory, found, message);
 	instance_datagrams6_end(instance_owner(name));
-	sources_remove(instance_owner(name));
 	bpffs_unlock(lock);
 	return error;
 }
@@ -475,7 +466,7 @@ int instance_create_private(const char *cgroup, struct instance **out, struct me
 				     sizeof(directory), message);
 	if (error)
 		return error;
-	instance = instance_new("private");
+	instance = instance_new("private", 0);
 	if (!instance)
 		return fail(message, -ENOMEM, "out of memory");
 	error = load(instance, &instance->programs, message);

@@ -18,13 +18,13 @@ enum instance_map {
 	MAP_CONTROL,
 	MAP_KEYS,
 	MAP_CONTEXTS,
-	MAP_CONNECTS,
+	MAP_CONNECTIONS,
+	MAP_CONNECTION_HISTORIES,
+	MAP_CONNECTION_INDEX,
+	MAP_CONNECTION_NUMBERS,
 	MAP_ACCEPTS,
 	MAP_HISTORIES,
-	MAP_HANDOFFS,
-	MAP_HANDOFF_HISTORIES,
 	MAP_SHARES,
-	MAP_PORTS,
 	MAP_FLOW_IDS,
 	MAP_DATAGRAMS,
 	MAP_FLOWS,
@@ -198,10 +198,6 @@ int maps_open(struct instance *instance, struct message *message);
  */
 int flow_route_add(uint32_t owner);
 int flow_route_remove(uint32_t owner);
-/* And the sources of redirected IPv6 connections; the third word of their addresses. */
-int sources_add(uint32_t owner);
-void sources_remove(uint32_t owner);
-uint32_t source6_of(uint32_t owner);
 
 /* reset.c: the programs that end flows, over the maps of the instance. */
 struct waybill_reset;

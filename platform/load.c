@@ -20,13 +20,13 @@ const char *const instance_maps[MAPS] = {
 	[MAP_CONTROL] = "control",
 	[MAP_KEYS] = "keys",
 	[MAP_CONTEXTS] = "contexts",
-	[MAP_CONNECTS] = "connects",
+	[MAP_CONNECTIONS] = "connections",
+	[MAP_CONNECTION_HISTORIES] = "connection_histories",
+	[MAP_CONNECTION_INDEX] = "connection_index",
+	[MAP_CONNECTION_NUMBERS] = "connection_numbers",
 	[MAP_ACCEPTS] = "accepts",
 	[MAP_HISTORIES] = "histories",
-	[MAP_HANDOFFS] = "handoffs",
-	[MAP_HANDOFF_HISTORIES] = "handoff_histories",
 	[MAP_SHARES] = "shares",
-	[MAP_PORTS] = "ports",
 	[MAP_FLOW_IDS] = "flow_ids",
 	[MAP_DATAGRAMS] = "datagrams",
 	[MAP_FLOWS] = "flows",
@@ -92,8 +92,11 @@ int programs_load(struct instance *instance, unsigned int families, struct waybi
 		struct bpf_map_info info = {};
 		unsigned int size = sizeof(info);
 
-		if (instance->map[i] < 0)
+		if (instance->map[i] < 0) {
+			if (i == MAP_CONNECTIONS || i == MAP_CONNECTION_HISTORIES)
+				bpf_map__set_max_entries(map, instance->control.connections);
 			continue;
+		}
 		if (bpf_obj_get_info_by_fd(instance->map[i], &info, &size) ||
 		    info.value_size != bpf_map__value_size(map) ||
 		    bpf_map__reuse_fd(map, instance->map[i])) {

@@ -61,7 +61,8 @@ int executable_find(const char *path, struct policy_executable *executable, char
  * cgroup2, NULL for all of it), or renews the programs of one that is up, without a gap.
  * *renewed tells which. It works on a half-made one too.
  */
-int instance_up(const char *name, const char *cgroup, bool *renewed, struct message *message);
+int instance_up(const char *name, const char *cgroup, uint32_t connections, bool *renewed,
+		struct message *message);
 /* Removes an instance, whatever state it is in. *found: whether there was anything to remove. */
 int instance_down(const char *name, bool *found, struct message *message);
 /* Opens an instance that is up. -ENOENT with message if it is not. */
@@ -157,7 +158,7 @@ const char *decision_meaning(enum verdict decision);
  * tables.c: what can fill up. Of a share, used is that of the user (or of the users who share a
  * counter) who has most.
  */
-#define TABLES 9
+#define TABLES 10
 #define SHARES 2
 struct table_fill {
 	const char *name, *meaning;

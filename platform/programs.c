@@ -12,7 +12,6 @@
  * the mark that all of the family were attached: of connections that `up` was complete.
  */
 static const struct kernel_program table[] = {
-	{ "handoff", PROGRAMS_CONNECTIONS, BPF_CGROUP_SOCK_OPS, "sockops" },
 	{ "peername4", PROGRAMS_CONNECTIONS, BPF_CGROUP_INET4_GETPEERNAME, "getpeername4" },
 	{ "peername6", PROGRAMS_CONNECTIONS, BPF_CGROUP_INET6_GETPEERNAME, "getpeername6" },
 	{ "bind4", PROGRAMS_CONNECTIONS, BPF_CGROUP_INET4_BIND, "bind4" },
@@ -31,6 +30,7 @@ static const struct kernel_program table[] = {
 	{ "datagram6", PROGRAMS_DATAGRAMS, BPF_CGROUP_INET6_CONNECT, "connect6" },
 	{ "datagram4", PROGRAMS_DATAGRAMS, BPF_CGROUP_INET4_CONNECT, "connect4" },
 
+	{ "claim", PROGRAMS_OPTIONS, BPF_CGROUP_SOCK_OPS, "sockops" },
 	{ "get", PROGRAMS_OPTIONS, BPF_CGROUP_GETSOCKOPT, "getsockopt" },
 	{ "set", PROGRAMS_OPTIONS, BPF_CGROUP_SETSOCKOPT, "setsockopt" },
 

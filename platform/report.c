@@ -22,11 +22,11 @@ static const struct word counter_words[COUNTERS] = {
 	[COUNT_NO_RECORDS] = { "no_records", "connects of services that had set no records" },
 	[COUNT_TO_SERVICE] = { "to_service", "connects to a service's own endpoint, left alone" },
 	[COUNT_HANDED_OVER] = { "handed_over", "records that reached an accepted socket" },
-	[COUNT_HANDOFF_FULL] = { "handoff_full",
-				 "connects refused: the user has too many under way" },
+	[COUNT_CONNECTIONS_FULL] = { "connections_full",
+				     "connects refused: the user has too many connections" },
 	[COUNT_NO_MEMORY] = { "no_memory", "connects refused: no memory for the record" },
-	[COUNT_HANDOFF_LOST] = { "handoff_lost",
-				 "records lost: no memory, or over the user's share" },
+	[COUNT_UNCLAIMED] = { "unclaimed",
+			      "connections accepted from the address of one that was over" },
 	[COUNT_RECORDS_SET] = { "records_set", "records put on onward sockets" },
 	[COUNT_RECORDS_BAD] = { "records_bad", "records refused: malformed or forged" },
 	[COUNT_RECORDS_EXPIRED] = { "records_expired", "records refused: too old" },
@@ -42,6 +42,8 @@ static const struct word counter_words[COUNTERS] = {
 	[COUNT_FLOW_LATE] = { "datagram_late", "replies refused: their flow has ended" },
 	[COUNT_EVENTS_LEFT_OUT] = { "events_left_out", "events over the rate of the monitor" },
 	[COUNT_BROKEN] = { "broken", "refused, since something was found that cannot be: a bug" },
+	[COUNT_USED_AGAIN] = { "used_again",
+			       "connects refused: of a socket that was redirected before" },
 	[COUNT_EVENTS_LOST] = { "events_lost", "events that the monitor was too slow for" },
 };
 
@@ -56,7 +58,7 @@ static const struct word decision_words[] = {
 	[DECISION_HOP_LIMIT] = { "hop-limit", "as many hops as the policy allows: refused" },
 	[DECISION_NO_RECORDS] = { "no-records",
 				  "a service without records: it and those above have seen it" },
-	[DECISION_FULL] = { "full", "the user has too many connections under way: refused" },
+	[DECISION_FULL] = { "full", "the user has too many connections: refused" },
 	[DECISION_NO_MEMORY] = { "no-memory", "no memory for the record: refused" },
 	[DECISION_BIND_REFUSED] = { "bind-refused", "the port belongs to a service" },
 	[DECISION_SOURCE_ROUTE] = { "source-route",
@@ -65,6 +67,8 @@ static const struct word decision_words[] = {
 				    "sent to the address of another socket's flow: refused" },
 	[DECISION_FLOW_LATE] = { "late-reply", "a reply from a flow that has ended: refused" },
 	[DECISION_SEEN] = { "seen", "the service has seen it already" },
+	[DECISION_USED_AGAIN] = { "used-again",
+				  "a socket of IPv6 that was redirected by IPv4 before: refused" },
 	[DECISION_BROKEN] = { "broken", "the kernel half found what cannot be: refused" },
 };
 

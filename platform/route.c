@@ -2,10 +2,8 @@
 /*
  * The addresses of IPv6 flows: a local route makes every one of them this host's, in the network
  * namespace of the caller. (IPv4 needs none: all of 127.0.0.0/8 is.) Each instance has a route of
- * its own, told by its metric, so each removes just that. And the sources of redirected IPv6
- * connections: to be bound to, each has to be an address of a device.
+ * its own, told by its metric, so each removes just that.
  */
-#include <linux/if_addr.h>
 #include <linux/rtnetlink.h>
 #include <arpa/inet.h>
 #include <net/if.h>
@@ -19,10 +17,7 @@
 
 struct request {
 	struct nlmsghdr header;
-	union {
-		struct rtmsg route;
-		struct ifaddrmsg address;
-	};
+	struct rtmsg route;
 	char attributes[128];
 };
 
@@ -102,90 +97,8 @@ int flow_route_remove(uint32_t owner)
 	return change(RTM_DELROUTE, 0, ROUTE_METRIC | (owner & 0xffffff));
 }
 
-/* The third word of an instance's sources: nothing of theirs is a flow's address. */
-#define SOURCE6_MARK 0x01000000U
-
-uint32_t source6_of(uint32_t owner)
-{
-	return SOURCE6_MARK | (owner & 0xffffff);
-}
-
-static int change_source(unsigned short type, unsigned short flags, const uint8_t address[16])
-{
-	/* Deprecated, so that nobody who does not ask for it gets it as a source. */
-	struct ifa_cacheinfo lifetime = { .ifa_prefered = 0, .ifa_valid = UINT32_MAX };
-	uint32_t more = IFA_F_NODAD | IFA_F_NOPREFIXROUTE;
-	struct request request = {
-		.header.nlmsg_len = NLMSG_LENGTH(sizeof(struct ifaddrmsg)),
-		.header.nlmsg_type = type,
-		.header.nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK | flags,
-		.address.ifa_family = AF_INET6,
-		.address.ifa_prefixlen = 128,
-		.address.ifa_scope = RT_SCOPE_UNIVERSE,
-		.address.ifa_index = if_nametoindex("lo"),
-	};
-
-	attribute_add(&request, IFA_LOCAL, address, 16);
-	attribute_add(&request, IFA_ADDRESS, address, 16);
-	attribute_add(&request, IFA_FLAGS, &more, sizeof(more));
-	attribute_add(&request, IFA_CACHEINFO, &lifetime, sizeof(lifetime));
-	return exchange(&request);
-}
-
-static void source_address(uint32_t third, uint32_t number, uint8_t address[16])
-{
-	static const uint8_t prefix[8] = WAYBILL_FLOW_PREFIX6;
-
-	third = htonl(third);
-	number = htonl(number);
-	memcpy(address, prefix, sizeof(prefix));
-	memcpy(address + 8, &third, sizeof(third));
-	memcpy(address + 12, &number, sizeof(number));
-}
-
-int sources_add(uint32_t owner)
-{
-	uint8_t address[16];
-	int error = 0;
-
-	for (uint32_t number = 0; !error && number <= SOURCE_MASK6; number++) {
-		source_address(source6_of(owner), number, address);
-		error = change_source(RTM_NEWADDR, NLM_F_CREATE | NLM_F_REPLACE, address);
-	}
-	return error;
-}
-
-void sources_remove(uint32_t owner)
-{
-	uint8_t address[16];
-
-	for (uint32_t number = 0; number <= SOURCE_MASK6; number++) {
-		source_address(source6_of(owner), number, address);
-		change_source(RTM_DELADDR, 0, address);
-	}
-}
-
-/* Of all instances. */
-static void sources_remove_all(void)
-{
-	static const uint8_t prefix[8] = WAYBILL_FLOW_PREFIX6;
-	FILE *file = fopen("/proc/thread-self/net/if_inet6", "re");
-	uint8_t address[16];
-	char line[128];
-
-	while (file && fgets(line, sizeof(line), file)) {
-		for (int i = 0; i < 16; i++)
-			sscanf(line + 2 * i, "%2hhx", &address[i]);
-		if (!memcmp(address, prefix, sizeof(prefix)) && address[8] == SOURCE6_MARK >> 24)
-			change_source(RTM_DELADDR, 0, address);
-	}
-	if (file)
-		fclose(file);
-}
-
 void addresses_remove(void)
 {
 	while (!change(RTM_DELROUTE, 0, 0))
 		;
-	sources_remove_all();
 }

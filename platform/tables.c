@@ -16,8 +16,11 @@ static const struct {
 	enum instance_map map;
 } tables[TABLES] = {
 	{ "contexts", "contexts of filters, in force or still referred to", MAP_CONTEXTS },
-	{ "handoffs", "connections whose handshake is under way", MAP_HANDOFFS },
-	{ "handoff_histories", "those of them that have earlier hops", MAP_HANDOFF_HISTORIES },
+	{ "connections", "redirected connections", MAP_CONNECTIONS },
+	{ "connection_histories", "those of them that have earlier hops",
+	  MAP_CONNECTION_HISTORIES },
+	{ "connection_index", "those of them whose client had bound its port",
+	  MAP_CONNECTION_INDEX },
 	{ "flows", "flows of datagrams", MAP_FLOWS },
 	{ "flow_index", "destinations of sockets that have flows", MAP_FLOW_INDEX },
 	{ "flow_histories", "flows of datagrams that have earlier hops", MAP_FLOW_HISTORIES },
@@ -29,9 +32,9 @@ static const struct {
 static const struct {
 	const char *name;
 	enum instance_map map;
-	uint64_t size;
+	uint64_t size; /* 0: half of all connections, since a user leaves as many to others */
 } shares[SHARES] = {
-	{ "handoffs", MAP_SHARES, HANDOFF_SHARE },
+	{ "connections", MAP_SHARES, 0 },
 	{ "flows", MAP_FLOW_SHARES, FLOW_SHARE },
 };
 
@@ -116,6 +119,8 @@ int instance_shares(struct instance *instance, struct table_fill share[SHARES],
 	for (size_t i = 0; !error && i < SHARES; i++) {
 		share[i] = (struct table_fill){ shares[i].name, "the fullest share of a user", 0,
 						shares[i].size };
+		if (!share[i].size)
+			share[i].size = instance->control.connections / 2;
 		error = fill(instance->map[shares[i].map], &share[i], find_largest);
 		if (error)
 			fail(message, error, "map of the shares of %s: %s", shares[i].name,

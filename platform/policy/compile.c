@@ -100,6 +100,7 @@ static int compile_services(struct compilation *compilation, struct policy_heade
 		line->when_down = service->when_down;
 		line->has4 = service->has4;
 		line->has6 = service->has6;
+		line->keep_family = service->keep_family;
 		line->first_filter = filter;
 		while (filter < compilation->policy->filters && compilation->slot[filter] == slot)
 			filter++;

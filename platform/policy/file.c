@@ -126,10 +126,12 @@ static int load_service(struct load *load, const struct file_service *file, size
 			struct service *service)
 {
 	static const char *const choices[] = { "block", "pass", NULL };
+	static const char *const answers[] = { "no", "yes", NULL };
 	struct place place = { .list = "services", .index = index };
 	struct place tcp = place, udp = place, weight = place, down = place, who = place;
+	struct place family = place;
 	uint64_t number = 0, tcp_port = 0, udp_port = 0;
-	size_t choice = 0;
+	size_t choice = 0, keep_family = 0;
 	int error;
 
 	*service = (struct service){
@@ -145,6 +147,7 @@ static int load_service(struct load *load, const struct file_service *file, size
 	tcp.key = "tcp";
 	udp.key = "udp";
 	down.key = "when_down";
+	family.key = "keep_family";
 	error = load_name(load, place, file->name, &service->name);
 	if (!error)
 		error = load_number(load, weight, file->weight, 0, UINT32_MAX, &number);
@@ -167,9 +170,12 @@ static int load_service(struct load *load, const struct file_service *file, size
 		error = load_identity(load, who, file->listener, &service->listener);
 	if (!error)
 		error = load_choice(load, down, file->when_down, choices, &choice);
+	if (!error)
+		error = load_choice(load, family, file->keep_family, answers, &keep_family);
 	service->weight = number;
 	service->tcp = tcp_port;
 	service->udp = udp_port;
+	service->keep_family = keep_family;
 	service->when_down = choice ? POLICY_DOWN_PASS : POLICY_DOWN_BLOCK;
 	return error;
 }

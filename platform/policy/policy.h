@@ -48,6 +48,7 @@ struct service {
 	struct service_identity identity;
 	struct service_identity listener; /* who else makes the socket that listens */
 	enum policy_when_down when_down;
+	bool keep_family;
 };
 
 /* What a filter is about, or what it is not about. */

@@ -55,6 +55,7 @@ static const cyaml_schema_field_t service_fields[] = {
 	CYAML_FIELD_MAPPING_PTR("listener", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL,
 				struct file_service, listener, identity_fields),
 	TEXT_OPTIONAL("when_down", struct file_service, when_down),
+	TEXT_OPTIONAL("keep_family", struct file_service, keep_family),
 	CYAML_FIELD_END,
 };
 

@@ -32,6 +32,7 @@ struct file_service {
 	struct file_identity identity;
 	struct file_identity *listener;
 	char *when_down;
+	char *keep_family;
 };
 
 struct file_match {

@@ -117,9 +117,9 @@ if [ -x "$bpftool" ]; then
 fi
 
 # A link that is gone.
-rm "/sys/fs/bpf/waybill/$name/links/handoff"
+rm "/sys/fs/bpf/waybill/$name/links/bound6"
 doctor 1
-found '^error +link handoff: it is not pinned.*waybill up, which makes it again'
+found '^error +link bound6: it is not pinned.*waybill up, which makes it again'
 expect 0 "$WAYBILL" up --instance "$name"
 doctor 0
 

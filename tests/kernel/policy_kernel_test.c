@@ -64,7 +64,7 @@ static void put_in_force(const struct policy_image *image)
 
 /* The filters that the kernel found, by name, are those of the reference, in its order. */
 static void compare_answer(const struct policy *policy, const struct policy_image *image,
-			   const struct connection *connection,
+			   const struct client *connection,
 			   const struct policy_question *question)
 {
 	const struct filter *expected[POLICY_FILTERS_MAX];
@@ -82,7 +82,7 @@ static void compare_answer(const struct policy *policy, const struct policy_imag
 
 static void compare(const struct policy *policy, const struct policy_image *image, size_t count)
 {
-	static struct connection connection[QUESTIONS];
+	static struct client connection[QUESTIONS];
 	struct policy_questions context = { .count = count };
 	LIBBPF_OPTS(bpf_test_run_opts, run, .ctx_in = &context, .ctx_size_in = sizeof(context));
 

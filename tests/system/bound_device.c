@@ -153,7 +153,7 @@ int main(void)
 		EXPECT(counter(&world, COUNT_DOWN_PASSED) == (uint64_t)(family + 1));
 	}
 	EXPECT(counter(&world, COUNT_REDIRECTED) == 0 && world.seen[0].accepted == 0);
-	EXPECT(map_entries(&world, "handoffs") == 0);
+	EXPECT(connections_counted(&world) == 0);
 
 	for (int family = 0; family < FAMILIES; family++) {
 		as_application(&world);

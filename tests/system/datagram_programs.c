@@ -94,7 +94,7 @@ static void renew(void)
 	struct message message = {};
 	bool renewed;
 
-	EXPECT(!instance_up(world.name, world.cgroup, &renewed, &message) && renewed, "%s",
+	EXPECT(!instance_up(world.name, world.cgroup, 0, &renewed, &message) && renewed, "%s",
 	       message.text);
 }
 

@@ -63,9 +63,10 @@ static int who_got(enum family family, int *accepted)
 	struct pollfd wait[SERVICES + 1];
 	int found = NOBODY;
 
+	/* What goes to IPv6 comes to a service by IPv4. */
 	for (int i = 0; i <= SERVICES; i++)
 		wait[i] = (struct pollfd){
-			.fd = i == SERVER ? server[family == V6] : listener[i][family == V6],
+			.fd = i == SERVER ? server[family == V6] : listener[i][V4],
 			.events = POLLIN,
 		};
 	EXPECT(poll(wait, SERVICES + 1, patience(2000)) == 1, "not one listener has got it");

@@ -21,7 +21,7 @@ static int look(void *data, const struct flow *flow)
 		tally->longest = flow->hops;
 	if (first->client.pid != (uint32_t)getpid() || strcmp(first->client.comm, "live_flows"))
 		tally->wrong++;
-	if (flow->hops != flow->entry->accepted.hop_count)
+	if (flow->hops != flow->entry->hop_count)
 		tally->wrong++;
 	for (size_t i = 0; i < flow->hops; i++) {
 		char name[2] = { 'a' + i };

@@ -75,7 +75,7 @@ static void begin_handshakes(void)
 
 		connect(descriptor, (void *)&address, length);
 	}
-	EXPECT(map_entries(&world, "handoffs") > 0);
+	EXPECT(connections_counted(&world) > 0);
 }
 
 /* From the same port to the same service, in this namespace, and by nobody's redirection. */

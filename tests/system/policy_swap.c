@@ -166,7 +166,7 @@ int main(int argc, char **argv)
 	EXPECT(counter(&world, COUNT_REDIRECTED) == 2 * (uint64_t)connected, "%llu redirected",
 	       (unsigned long long)counter(&world, COUNT_REDIRECTED));
 	EXPECT(counter(&world, COUNT_NO_RECORDS) == 0);
-	EXPECT(counter(&world, COUNT_HANDOFF_LOST) == 0);
+	EXPECT(counter(&world, COUNT_UNCLAIMED) == 0);
 	EXPECT(counter(&world, COUNT_DOWN_BLOCKED) == 0);
 	for (int i = 0; i < 2; i++) {
 		char path[64];

@@ -40,10 +40,10 @@ static void of_another_version(struct world *world)
 	snprintf(pin, sizeof(pin), "%s/maps/watch", world->instance->directory);
 	EXPECT(!unlink(pin), "%s", strerror(errno));
 	snprintf(other, sizeof(other), "%s-2", world->name);
-	EXPECT(instance_up(world->name, world->cgroup, &renewed, &message) == -EEXIST, "%s",
+	EXPECT(instance_up(world->name, world->cgroup, 0, &renewed, &message) == -EEXIST, "%s",
 	       message.text);
 	EXPECT(strstr(message.text, "another version"), "%s", message.text);
-	EXPECT(instance_up(other, world->cgroup, &renewed, &message) == -EBUSY, "%s", message.text);
+	EXPECT(instance_up(other, world->cgroup, 0, &renewed, &message) == -EBUSY, "%s", message.text);
 	EXPECT(connect_to(V4, SERVER_PORT) >= 0);
 	expect_count("service a", &world->seen[0].accepted, made + 2);
 }
@@ -68,7 +68,7 @@ int main(void)
 	EXPECT(live >= 0);
 	pthread_create(&thread, NULL, connect_forever, NULL);
 	for (rounds = 0; rounds < 5; rounds++) {
-		EXPECT(!instance_up(world.name, world.cgroup, &renewed, &message), "%s",
+		EXPECT(!instance_up(world.name, world.cgroup, 0, &renewed, &message), "%s",
 		       message.text);
 		EXPECT(renewed);
 		usleep(100000);
@@ -83,7 +83,7 @@ int main(void)
 	expect_count("service b", &world.seen[1].accepted, made + 1);
 	EXPECT(!instance_keys(world.instance, &after, &message));
 	EXPECT(!memcmp(&before, &after, sizeof(before)));
-	EXPECT(instance_up(world.name, NULL, &renewed, &message) == 0 && renewed);
+	EXPECT(instance_up(world.name, NULL, 0, &renewed, &message) == 0 && renewed);
 	of_another_version(&world);
 	world_end(&world);
 }

@@ -44,13 +44,13 @@ int main(void)
 		EXPECT(!mkdir(path, 0755));
 		snprintf(second, sizeof(second), "%s/tree%d", world.cgroup, i);
 		snprintf(name, sizeof(name), "%s-%d", world.name, i);
-		EXPECT(!instance_up(name, second, &flag, &message), "%s", message.text);
+		EXPECT(!instance_up(name, second, 0, &flag, &message), "%s", message.text);
 		EXPECT(!instance_open(name, &instances[i], &message), "%s", message.text);
 	}
-	EXPECT(instance_up(world.name, first, &flag, &message) == -EBUSY);
+	EXPECT(instance_up(world.name, first, 0, &flag, &message) == -EBUSY);
 	snprintf(second, sizeof(second), "%s/tree0/s", world.cgroup);
-	EXPECT(instance_up(world.name, second, &flag, &message) == -EBUSY);
-	EXPECT(instance_up(world.name, NULL, &flag, &message) == -EBUSY);
+	EXPECT(instance_up(world.name, second, 0, &flag, &message) == -EBUSY);
+	EXPECT(instance_up(world.name, NULL, 0, &flag, &message) == -EBUSY);
 
 	/* The harness starts services in s0 and s1; what counts is who they are: their users. */
 	world.by_user = true;

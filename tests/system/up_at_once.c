@@ -21,7 +21,7 @@ static pid_t up_begin(int lock)
 		bool renewed;
 
 		close(lock);
-		if (instance_up(world.name, world.cgroup, &renewed, &message)) {
+		if (instance_up(world.name, world.cgroup, 0, &renewed, &message)) {
 			fprintf(stderr, "%s\n", message.text);
 			_exit(2);
 		}

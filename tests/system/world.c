@@ -176,7 +176,7 @@ void world_up(struct world *world)
 	struct message message = {};
 	bool renewed;
 
-	EXPECT(!instance_up(world->name, world->cgroup, &renewed, &message), "%s", message.text);
+	EXPECT(!instance_up(world->name, world->cgroup, world->connections, &renewed, &message), "%s", message.text);
 	EXPECT(!instance_open(world->name, &world->instance, &message), "%s", message.text);
 }
 
@@ -326,6 +326,22 @@ uint64_t counter(struct world *world, enum counter which)
 
 	EXPECT(!instance_counters(world->instance, counters, &message), "%s", message.text);
 	return counters[which];
+}
+
+int connections_counted(struct world *world)
+{
+	struct connection_numbers numbers;
+	char path[256];
+	uint32_t zero = 0;
+	int map;
+
+	snprintf(path, sizeof(path), "/sys/fs/bpf/waybill/%s/maps/connection_numbers",
+		 world->name);
+	map = bpf_obj_get(path);
+	EXPECT(map >= 0 && !bpf_map_lookup_elem(map, &zero, &numbers), "%s: %s", path,
+	       strerror(errno));
+	close(map);
+	return numbers.total;
 }
 
 int map_entries(struct world *world, const char *name)

@@ -62,6 +62,7 @@ struct world {
 	char cgroup[128]; /* of the world, below the mount; services in /s0 .., the test in /app */
 	char mount[256];
 	char name[40]; /* of its instance */
+	uint32_t connections; /* room for so many; 0: as usual */
 	struct instance *instance;
 	struct seen *seen; /* of services 0.., and of the server at SERVICES_MAX */
 	pid_t service[SERVICES_MAX], server;
@@ -122,6 +123,8 @@ void expect_count(const char *what, atomic_int *number, int wanted);
 uint64_t counter(struct world *world, enum counter which);
 /* How many entries a map has; for "nothing lingers". */
 int map_entries(struct world *world, const char *name);
+/* Redirected connections that are counted: those that live, and others that nobody has looked at. */
+int connections_counted(struct world *world);
 
 /* Fails the test with a line that says where. */
 #define EXPECT(condition, ...)                                                                     \

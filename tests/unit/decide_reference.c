@@ -85,7 +85,7 @@ static bool is_loopback(const struct waybill_address *address)
 
 /* Whose endpoint the destination is, if he listens there. */
 static const struct service *service_at(const struct policy *policy,
-					const struct connection *connection)
+					const struct client *connection)
 {
 	uint16_t port = ntohs(connection->remote.port);
 
@@ -99,7 +99,7 @@ static const struct service *service_at(const struct policy *policy,
 }
 
 /* Where a service takes connections of a kind; false if nowhere. */
-static bool endpoint_of(const struct service *service, const struct connection *connection,
+static bool endpoint_of(const struct service *service, const struct client *connection,
 			struct waybill_address *endpoint)
 {
 	*endpoint = (struct waybill_address){ .family = connection->remote.family };
@@ -153,7 +153,7 @@ static uint64_t passed_over(const struct policy *policy, const struct situation 
 static const struct service *without_records(const struct policy *policy,
 					     const struct situation *situation)
 {
-	const struct connection *connection = &situation->connection;
+	const struct client *connection = &situation->connection;
 	const struct service *lowest = NULL;
 
 	for (size_t i = 0; i < policy->services && !situation->records; i++) {
@@ -239,7 +239,7 @@ static uint32_t application_of(const struct policy *policy, unsigned int applica
 void reference_decide(const struct policy *policy, const struct situation *situation,
 		      struct course *course)
 {
-	const struct connection *connection = &situation->connection;
+	const struct client *connection = &situation->connection;
 	const struct filter *match[POLICY_FILTERS_MAX];
 	size_t matches = reference_matches(policy, connection, match), i;
 	const struct service *service;

@@ -138,7 +138,7 @@ static struct somebody random_somebody(const struct service *service)
 }
 
 /* To where a service listens, or where one might believe that it does. */
-static void aim(const struct service *service, struct connection *connection)
+static void aim(const struct service *service, struct client *connection)
 {
 	struct waybill_address *to = &connection->remote;
 	bool v4 = one_in(2);
@@ -197,7 +197,7 @@ struct situation random_situation(const struct policy *policy)
 		.recorded = random_below(4),
 		.unreachable = one_in(10),
 	};
-	struct connection *connection = &situation.connection;
+	struct client *connection = &situation.connection;
 	const struct service *service = &policy->service[random_below(policy->services)];
 	size_t i;
 
@@ -240,7 +240,7 @@ static void somebody_print(const struct somebody *somebody)
 
 void situation_print(const struct policy *policy, const struct situation *situation)
 {
-	const struct connection *connection = &situation->connection;
+	const struct client *connection = &situation->connection;
 	char address[INET6_ADDRSTRLEN];
 	size_t i;
 

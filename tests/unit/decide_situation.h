@@ -22,7 +22,7 @@ struct record {
 };
 
 struct situation {
-	struct connection connection; /* onward: with records */
+	struct client connection; /* onward: with records */
 	struct record record[WAYBILL_HOPS_MAX];
 	unsigned int records;
 	bool unreachable;      /* the socket cannot reach a service */

@@ -83,7 +83,7 @@ static void a_policy_without_conditions_has_no_trees(void **state)
 	struct policy *policy = random_policy(0, 0);
 	const struct policy_header *header;
 	struct policy_image image = compile(policy);
-	struct connection connection = random_connection(policy);
+	struct client connection = random_connection(policy);
 
 	(void)state;
 	header = header_of(&image);

@@ -108,7 +108,7 @@ const struct policy_cell *cell_of(const struct policy_image *image, const char *
 	return cell;
 }
 
-struct question question_of(const struct policy_image *image, const struct connection *connection)
+struct question question_of(const struct policy_image *image, const struct client *connection)
 {
 	const struct policy_header *header = header_of(image);
 	const struct policy_more *more = header->more ? policy_line(image, header->more) : NULL;
@@ -189,7 +189,7 @@ void any_connection(struct filter *filter)
 }
 
 void compare_filters(const struct policy *policy, const struct policy_image *image,
-		     const struct connection *connection)
+		     const struct client *connection)
 {
 	const struct policy_header *header = header_of(image);
 	struct question question = question_of(image, connection);

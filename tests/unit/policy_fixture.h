@@ -35,11 +35,11 @@ const struct policy_cell *cell_of(const struct policy_image *image, const char *
  * What the image is asked about a connection, and whether a filter may match; then match is filled
  * in.
  */
-struct question question_of(const struct policy_image *image, const struct connection *connection);
+struct question question_of(const struct policy_image *image, const struct client *connection);
 bool matches(const struct policy_image *image, const struct question *question,
 	     struct match *match);
 /* The filters that match according to the image have to be those of the reference, in its order. */
 void compare_filters(const struct policy *policy, const struct policy_image *image,
-		     const struct connection *connection);
+		     const struct client *connection);
 
 #endif

@@ -296,10 +296,10 @@ static uint32_t random_edge(const struct range *range, size_t ranges, uint32_t o
 	}
 }
 
-struct connection random_connection(const struct policy *policy)
+struct client random_connection(const struct policy *policy)
 {
 	static const struct conditions none;
-	struct connection connection = {
+	struct client connection = {
 		.udp = one_in(3),
 		.user = one_in(2) ? random_below(8) : random_number(),
 		.group = random_below(8),
@@ -408,7 +408,7 @@ static bool in_namespaces(const uint64_t *namespace, size_t namespaces, uint64_t
 	return false;
 }
 
-static bool filter_matches(const struct filter *filter, const struct connection *c)
+static bool filter_matches(const struct filter *filter, const struct client *c)
 {
 	const struct conditions *m = &filter->match, *e = &filter->except;
 
@@ -437,7 +437,7 @@ static const struct service *service_named(const struct policy *policy, const ch
 	abort();
 }
 
-size_t reference_matches(const struct policy *policy, const struct connection *connection,
+size_t reference_matches(const struct policy *policy, const struct client *connection,
 			 const struct filter *match[])
 {
 	uint32_t weight[POLICY_FILTERS_MAX], this;

@@ -26,7 +26,7 @@ int random_executable(const char *path, struct policy_executable *executable, ch
 struct policy_executable random_executable_number(unsigned int application);
 uint32_t random_application_number(unsigned int application);
 
-struct connection {
+struct client {
 	struct waybill_address remote;
 	struct waybill_address local; /* all 0: bound to none */
 	bool udp;
@@ -46,14 +46,14 @@ uint64_t random_below(uint64_t below);
 struct policy *random_policy(size_t services, size_t filters);
 
 /* Near what the policy tells apart, more often than not. */
-struct connection random_connection(const struct policy *policy);
+struct client random_connection(const struct policy *policy);
 
 /* Appends a prefix. */
 void add_prefix(struct filter *filter, struct prefix prefix);
 struct prefix random_prefix(void);
 
 /* The filters that match, in order of precedence; how many. */
-size_t reference_matches(const struct policy *policy, const struct connection *connection,
+size_t reference_matches(const struct policy *policy, const struct client *connection,
 			 const struct filter *match[]);
 
 /* Whether a process may be this service, or (maker) the maker of its listener. */

@@ -58,7 +58,7 @@ static void random_policies_say_the_same_compiled(void **state)
 			continue;
 		}
 		for (j = 0; j < connections; j++) {
-			struct connection connection = random_connection(policy);
+			struct client connection = random_connection(policy);
 
 			compare_filters(policy, &image, &connection);
 			compare_identity(policy, &image, connection.user, connection.cgroup);
@@ -83,7 +83,7 @@ static void the_most_filters_say_the_same_compiled(void **state)
 	image = compile_possible(policy);
 	assert_int_equal(header_of(&image)->words, POLICY_WORDS);
 	for (i = 0; i < 500; i++) {
-		struct connection connection = random_connection(policy);
+		struct client connection = random_connection(policy);
 
 		compare_filters(policy, &image, &connection);
 	}
@@ -114,7 +114,7 @@ static void a_hundred_thousand_prefixes_say_the_same_compiled(void **state)
 	}
 	image = compile_possible(policy);
 	for (i = 0; i < 500; i++) {
-		struct connection connection = random_connection(policy);
+		struct client connection = random_connection(policy);
 
 		compare_filters(policy, &image, &connection);
 	}
