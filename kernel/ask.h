@@ -138,7 +138,10 @@ static __always_inline int has_source_route(struct bpf_sock *sk)
 {
 	struct inet_sock *inet = inet_of(sk);
 
-	return BPF_CORE_READ(inet, inet_opt, opt.srr) || BPF_CORE_READ(inet, pinet6, opt, srcrt);
+	struct ipv6_pinfo *inet6 = KERNEL_READ(inet, pinet6);
+
+	return (KERNEL_READ(inet, inet_opt) && BPF_CORE_READ(inet, inet_opt, opt.srr)) ||
+	       (inet6 && BPF_CORE_READ(inet6, opt, srcrt));
 }
 
 /* What rules most connections out, and comes first. */

@@ -31,14 +31,15 @@ static __always_inline struct history *history_of(struct bpf_sock *sk)
 }
 
 /* The history of a connection is that of its socket, or what its service is presumed to have seen. */
-GLOBAL int connection_history(__u32 number, const struct question *question,
+GLOBAL int connection_history(struct connection *connection, const struct question *question,
 			      const struct decision *decision, const struct history *history)
 {
-	struct connection *connection = connection_get(number);
 	struct history *own;
+	__u32 number;
 
 	if (!connection || !question || !decision)
 		return 0;
+	number = connection->number;
 	if (bpf_map_update_elem(&connection_histories, &number, &connection_history_zero, BPF_ANY))
 		return 0;
 	connection->history = 1;
@@ -52,10 +53,9 @@ GLOBAL int connection_history(__u32 number, const struct question *question,
 }
 
 /* Who connects, and where to. */
-GLOBAL int connection_fill(struct bpf_sock_addr *ctx, __u32 number,
+GLOBAL int connection_fill(struct bpf_sock_addr *ctx, struct connection *connection,
 			   const struct question *question, const struct decision *decision)
 {
-	struct connection *connection = connection_get(number);
 	struct bpf_sock *sk = ctx->sk;
 
 	if (!connection || !question || !decision || !sk)
@@ -98,22 +98,22 @@ static __always_inline __s64 connection_begin(struct bpf_sock_addr *ctx, __u32 v
 	int error = 0;
 
 	number = connection_room(ctx, question) ? connection_find_number(ctx) : 0;
-	if (!number)
+	connection = number ? connection_get(number) : 0;
+	if (!connection)
 		return -EAGAIN;
-	connection_count(number, question);
-	if (!connection_fill(ctx, number, question, decision) ||
+	connection_count(connection, number, question);
+	if (!connection_fill(ctx, connection, question, decision) ||
 	    ((question->to.hop_count || decision->presumed) &&
-	     !connection_history(number, question, decision, history)))
+	     !connection_history(connection, question, decision, history)))
 		error = ENOMEM;
-	if (!error && !source_number(ctx, v6, local, number)) {
+	if (!error && !source_number(ctx, v6, local, connection)) {
 		if (!local->port)
 			local->port = bpf_htons(source_bind_port(ctx, v6, local));
-		error = source_index(local, number);
+		error = source_index(local, connection);
 	}
-	connection = error ? 0 : connection_get(number);
-	if (!connection) {
-		connection_abandon(number);
-		return error ? -error : -EAGAIN;
+	if (error) {
+		connection_abandon(connection);
+		return -error;
 	}
 	/* From now on it is found. */
 	__sync_lock_test_and_set(&connection->claim,

@@ -62,14 +62,9 @@ static __always_inline void connection_key_fill(struct connection_key *key,
 	key->reserved = 0;
 }
 
-static __always_inline struct sock *sock_at(__u64 address)
-{
-	return (struct sock *)address;
-}
-
 static __always_inline __u64 socket_cookie(struct sock *sk)
 {
-	return BPF_CORE_READ(sk, __sk_common.skc_cookie.counter);
+	return KERNEL_READ(sk, __sk_common.skc_cookie.counter);
 }
 
 /* Whether a socket still is, and somebody has it. */
@@ -78,7 +73,7 @@ static __always_inline int socket_is(__u64 address, __u64 cookie)
 	struct sock *sk = sock_at(address);
 
 	return socket_cookie(sk) == cookie &&
-	       BPF_CORE_READ(sk, __sk_common.skc_refcnt.refs.counter) > 0;
+	       KERNEL_READ(sk, __sk_common.skc_refcnt.refs.counter) > 0;
 }
 
 /*
@@ -91,19 +86,19 @@ static __always_inline int client_lives(const struct connection *connection)
 
 	if (!socket_is(connection->client_socket, connection->client))
 		return 0;
-	if (!connection->indexed && BPF_CORE_READ(sk, __sk_common.skc_rcv_saddr) !=
+	if (!connection->indexed && KERNEL_READ(sk, __sk_common.skc_rcv_saddr) !=
 					    *(const __u32 *)(connection->source + 12))
 		return 0;
-	return BPF_CORE_READ(sk, sk_lock.owned) ||
-	       (BPF_CORE_READ(sk, __sk_common.skc_state) != BPF_TCP_CLOSE &&
-		BPF_CORE_READ(sk, __sk_common.skc_dport) == connection->endpoint.port);
+	return KERNEL_READ(sk, sk_lock.owned) ||
+	       (KERNEL_READ(sk, __sk_common.skc_state) != BPF_TCP_CLOSE &&
+		KERNEL_READ(sk, __sk_common.skc_dport) == connection->endpoint.port);
 }
 
 static __always_inline __u16 client_port(const struct connection *connection)
 {
 	struct sock *sk = sock_at(connection->client_socket);
 
-	return BPF_CORE_READ(sk, __sk_common.skc_num);
+	return KERNEL_READ(sk, __sk_common.skc_num);
 }
 
 /* Of MPTCP the record is the parent's, which may outlive the socket that was accepted. */
@@ -118,9 +113,9 @@ static __always_inline int server_lives(const struct connection *connection)
 }
 
 /* Whether the server knows of a connection that it has not accepted. */
-GLOBAL int connection_is_half_open(struct bpf_sock_addr *ctx, __u32 number)
+GLOBAL int connection_is_half_open(struct bpf_sock_addr *ctx,
+				   const struct connection *connection)
 {
-	struct connection *connection = connection_get(number);
 	struct bpf_sock_tuple tuple;
 	struct bpf_sock *sk;
 	__u32 size, state;
@@ -155,9 +150,8 @@ enum over {
 };
 
 /* Whether a connection that was neither free nor busy is over. */
-GLOBAL int connection_is_over(struct bpf_sock_addr *ctx, __u32 number)
+GLOBAL int connection_is_over(struct bpf_sock_addr *ctx, const struct connection *connection)
 {
-	struct connection *connection = connection_get(number);
 	__u64 age;
 
 	if (!connection || client_lives(connection))
@@ -174,15 +168,15 @@ GLOBAL int connection_is_over(struct bpf_sock_addr *ctx, __u32 number)
 }
 
 /* What was counted and kept for a connection. Whoever calls it has made it busy. */
-GLOBAL int connection_clear(__u32 number)
+GLOBAL int connection_clear(struct connection *connection)
 {
-	struct connection *connection = connection_get(number);
 	struct connection_numbers *numbers = connection_numbers_get();
 	struct connection_key key;
-	__u32 *share, index;
+	__u32 *share, index, number;
 
 	if (!connection || !numbers)
 		return 0;
+	number = connection->number;
 	index = connection->share;
 	share = bpf_map_lookup_elem(&shares, &index);
 	if (share)
@@ -200,30 +194,20 @@ GLOBAL int connection_clear(__u32 number)
 
 /*
  * Makes a number ours, if it is nobody's: its element is busy then, and empty of what was before.
- * Returns 0 if it is in use. make: also if it has no element yet.
+ * Returns 0 if it is in use.
  */
-GLOBAL int connection_own(struct bpf_sock_addr *ctx, __u32 number, __u32 make)
+static __always_inline int connection_own(struct bpf_sock_addr *ctx, __u32 number,
+					  struct connection *connection)
 {
-	struct connection *connection = connection_get(number);
-	__u64 claim, state;
+	__u64 claim = connection->claim, state = claim & CLAIM_STATE;
 	int over;
 
-	if (!connection) {
-		if (!make)
-			return 0;
-		bpf_map_update_elem(&connections, &number, &connection_zero, BPF_NOEXIST);
-		connection = connection_get(number);
-		if (!connection)
-			return 0;
-	}
-	claim = connection->claim;
-	state = claim & CLAIM_STATE;
 	if (state == CLAIM_BUSY)
 		return 0;
 	if (state != CLAIM_FREE) {
-		over = connection_is_over(ctx, number);
+		over = connection_is_over(ctx, connection);
 		if (over == OVER_NOT ||
-		    (over == OVER_UNLESS_HALF_OPEN && connection_is_half_open(ctx, number)))
+		    (over == OVER_UNLESS_HALF_OPEN && connection_is_half_open(ctx, connection)))
 			return 0;
 	}
 	if (__sync_val_compare_and_swap(&connection->claim, claim,
@@ -235,17 +219,14 @@ GLOBAL int connection_own(struct bpf_sock_addr *ctx, __u32 number, __u32 make)
 		return 0;
 	}
 	if (state != CLAIM_FREE)
-		connection_clear(number);
+		connection_clear(connection);
 	return 1;
 }
 
 /* A number that is ours becomes nobody's. */
-static __always_inline void connection_free(__u32 number)
+static __always_inline void connection_free(struct connection *connection)
 {
-	struct connection *connection = connection_get(number);
-
-	if (connection)
-		connection->claim = (connection->claim & ~(__u64)CLAIM_STATE) | CLAIM_FREE;
+	connection->claim = (connection->claim & ~(__u64)CLAIM_STATE) | CLAIM_FREE;
 }
 
 static __always_inline __u32 connections_max(void)
@@ -273,6 +254,7 @@ static __always_inline __u32 connections_enough(const struct connection_numbers 
 GLOBAL int connection_sweep(struct bpf_sock_addr *ctx)
 {
 	struct connection_numbers *numbers = connection_numbers_get();
+	struct connection *connection;
 	__u32 at, high, last, enough;
 
 	if (!numbers)
@@ -287,11 +269,15 @@ GLOBAL int connection_sweep(struct bpf_sock_addr *ctx)
 	}
 	last = at == high - 1;
 	enough = connections_enough(numbers, connections_max());
-	if (connection_get(at)) {
-		if (!connection_own(ctx, at, 0))
+	connection = connection_get(at);
+	if (connection) {
+		/* Most have been looked at, and wait for their turn. */
+		if (at < enough && (connection->claim & CLAIM_STATE) == CLAIM_FREE)
+			return 0;
+		if (!connection_own(ctx, at, connection))
 			return 0;
 		if (at < enough) {
-			connection_free(at);
+			connection_free(connection);
 			return 1;
 		}
 		bpf_map_delete_elem(&connections, &at);
@@ -320,6 +306,18 @@ struct connection_search {
 	__u32 found;
 };
 
+/* Takes a number, which is ours then, if it is nobody's. */
+GLOBAL int connection_take(struct bpf_sock_addr *ctx, __u32 number)
+{
+	struct connection *connection = connection_get(number);
+
+	if (!connection) {
+		bpf_map_update_elem(&connections, &number, &connection_zero, BPF_NOEXIST);
+		connection = connection_get(number);
+	}
+	return connection && connection_own(ctx, number, connection);
+}
+
 static long connection_try(__u32 unused, struct connection_search *search)
 {
 	struct connection_numbers *numbers = connection_numbers_get();
@@ -330,7 +328,7 @@ static long connection_try(__u32 unused, struct connection_search *search)
 	/* Spread over all of them, so that many that live together are not tried together. */
 	number = __sync_fetch_and_add(&numbers->next, 1) * 0x9e3779b1U;
 	number = (__u64)number * search->range >> 32;
-	if (number && connection_own(search->ctx, number, 1))
+	if (number && connection_take(search->ctx, number))
 		search->found = number;
 	return search->found != 0;
 }
@@ -354,7 +352,7 @@ GLOBAL __u32 connection_find_number(struct bpf_sock_addr *ctx)
 			return search.found;
 	}
 	number = connection_number_new(numbers, max);
-	if (number && connection_own(ctx, number, 1))
+	if (number && connection_take(ctx, number))
 		return number;
 	search.range = max;
 	bpf_loop(CONNECTION_LAST_TRIES, connection_try, &search, 0);
@@ -388,7 +386,7 @@ static long connection_sweep_one(__u32 unused, struct bpf_sock_addr **ctx)
 GLOBAL int connection_room(struct bpf_sock_addr *ctx, const struct question *question)
 {
 	struct connection_numbers *numbers = connection_numbers_get();
-	__u32 *share, max = connections_max(), index;
+	__u32 *share, max = connections_max(), enough, index;
 
 	if (!question)
 		return 0;
@@ -396,10 +394,15 @@ GLOBAL int connection_room(struct bpf_sock_addr *ctx, const struct question *que
 	share = bpf_map_lookup_elem(&shares, &index);
 	if (!numbers || !share)
 		return 0;
-	connection_sweep(ctx);
-	/* The next one that is tried is looked at anyway; if many are counted, one more. */
-	if (numbers->total > CONNECTIONS_SPREAD / 2)
+	/*
+	 * Numbers that are tried in turn are looked at thereby, so what is over is found. Not so while
+	 * more and more of them are given out, or when there are many more than enough.
+	 */
+	enough = connections_enough(numbers, max);
+	if (numbers->high < enough || numbers->high > 2 * enough) {
 		connection_sweep(ctx);
+		connection_sweep(ctx);
+	}
 	if (connections_left(share, numbers, max))
 		return 1;
 	bpf_loop(CONNECTION_LAST_TRIES, connection_sweep_one, &ctx, 0);
@@ -407,9 +410,9 @@ GLOBAL int connection_room(struct bpf_sock_addr *ctx, const struct question *que
 }
 
 /* A number that is ours is counted in a share. */
-GLOBAL int connection_count(__u32 number, const struct question *question)
+GLOBAL int connection_count(struct connection *connection, __u32 number,
+			    const struct question *question)
 {
-	struct connection *connection = connection_get(number);
 	struct connection_numbers *numbers = connection_numbers_get();
 	__u32 *share, index;
 
@@ -421,6 +424,7 @@ GLOBAL int connection_count(__u32 number, const struct question *question)
 		return 0;
 	__sync_fetch_and_add(share, 1);
 	__sync_fetch_and_add(&numbers->total, 1);
+	connection->number = number;
 	connection->share = index;
 	connection->history = 0;
 	connection->indexed = 0;
@@ -429,11 +433,10 @@ GLOBAL int connection_count(__u32 number, const struct question *question)
 }
 
 /* A number that was ours to fill in is nobody's after all. */
-GLOBAL int connection_abandon(__u32 number)
+static __always_inline void connection_abandon(struct connection *connection)
 {
-	connection_clear(number);
-	connection_free(number);
-	return 0;
+	connection_clear(connection);
+	connection_free(connection);
 }
 
 /*

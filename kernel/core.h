@@ -58,10 +58,33 @@ static __always_inline struct sock *sock_of(struct bpf_sock *socket)
 	return sk;
 }
 
+/* The same of an address that was kept: whatever is there by now, it can be read. */
+static __always_inline struct sock *sock_at(__u64 address)
+{
+	return bpf_rdonly_cast ? bpf_rdonly_cast((void *)address,
+						 bpf_core_type_id_kernel(struct sock)) :
+				 (struct sock *)address;
+}
+
+/* Reads a field of what is reached from one of those: without a call where the kernel lets us. */
+#define KERNEL_READ(at, field)                                                                       \
+	({                                                                                         \
+		typeof((at)->field) value_;                                                        \
+		if (bpf_rdonly_cast)                                                               \
+			value_ = (at)->field;                                                      \
+		else                                                                               \
+			value_ = BPF_CORE_READ(at, field);                                         \
+		value_;                                                                            \
+	})
+
 /* A struct sock is the first member of every internet socket. */
 static __always_inline struct inet_sock *inet_of(struct bpf_sock *socket)
 {
-	return (struct inet_sock *)sock_of(socket);
+	struct sock *sk = sock_of(socket);
+
+	return bpf_rdonly_cast ?
+		       bpf_rdonly_cast(sk, bpf_core_type_id_kernel(struct inet_sock)) :
+		       (struct inet_sock *)sk;
 }
 
 /* The MPTCP socket of a subflow, which is the one that programs see; NULL of any other socket. */

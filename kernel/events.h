@@ -56,7 +56,9 @@ static __always_inline void process_current(struct waybill_process *process)
 	process->gid = ids >> 32;
 	process->application = 0;
 	process->cgroup = bpf_get_current_cgroup_id();
-	bpf_get_current_comm(process->comm, sizeof(process->comm));
+	/* The kernel fills it up with zeros. Its helper would copy byte by byte. */
+	bpf_core_read(process->comm, sizeof(process->comm),
+		      &((struct task_struct *)bpf_get_current_task())->comm);
 }
 
 /* service and filter are ids, 0 for none. */

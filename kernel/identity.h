@@ -58,10 +58,20 @@ static __always_inline __u64 scope_find(struct scope_walk *walk, const void *ima
 					const struct policy_header *header, struct cgroup *cgroup,
 					__u32 depth)
 {
+	struct kernfs_node *node;
+	__u64 id;
+
 	walk->image = image;
 	walk->scope = 0;
 	walk->cgroup = cgroup;
 	walk->levels = header->cgroup_levels;
+	/* Of a socket most are in a cgroup that is named itself. */
+	if (cgroup && walk->levels) {
+		node = KERNEL_READ(cgroup, kn);
+		id = KERNEL_READ(node, id);
+		if (policy_hash_find(image, &header->cgroups, id))
+			return id;
+	}
 	if (cgroup && depth < CGROUP_LEVELS - 1)
 		walk->levels &= (2ULL << (depth & 31)) - 1;
 	if (walk->levels)
@@ -117,10 +127,10 @@ static __always_inline void owner_of(struct bpf_sock *socket, int udp, struct ow
 
 	if (!sk)
 		sk = sock_of(socket);
-	cgroup = BPF_CORE_READ(sk, sk_cgrp_data.cgroup);
+	cgroup = KERNEL_READ(sk, sk_cgrp_data.cgroup);
 	owner->cgroup = cgroup;
-	owner->level = BPF_CORE_READ(cgroup, level);
-	owner->uid = BPF_CORE_READ(sk, sk_uid.val);
+	owner->level = KERNEL_READ(cgroup, level);
+	owner->uid = KERNEL_READ(sk, sk_uid.val);
 }
 
 /*
@@ -231,7 +241,7 @@ static __always_inline enum listening listener_find(struct bpf_sock_addr *ctx, c
 	found = FOUND_LISTENER;
 	/* A group may be large: whose it is not to be, or if no cgroup is named, it does not matter. */
 	sk = sock_of(listener);
-	group = header->cgroup_levels ? BPF_CORE_READ(sk, sk_reuseport_cb) : 0;
+	group = header->cgroup_levels ? KERNEL_READ(sk, sk_reuseport_cb) : 0;
 	if (group && services_of_in(&search.descent, image, header, *uid, *scope, 1) &&
 	    is_shared_with_strangers(sk, group, &search.group))
 		found = FOUND_SHARED;

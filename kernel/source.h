@@ -125,15 +125,14 @@ static __always_inline int source_is_chosen(const struct waybill_address *local)
  * port. Returns 0 if that cannot be: then it is found by its addresses.
  */
 GLOBAL int source_number(struct bpf_sock_addr *ctx, __u32 v6, const struct waybill_address *local,
-			 __u32 number)
+			 struct connection *connection)
 {
-	struct connection *connection = connection_get(number);
 	struct waybill_address source = { .family = ADDRESS_INET };
 
 	if (!connection || !local || connection->endpoint.family != ADDRESS_INET ||
 	    source_is_chosen(local))
 		return 0;
-	address_map(source.address, bpf_htonl(CONNECTION_ADDRESS4 | number));
+	address_map(source.address, bpf_htonl(CONNECTION_ADDRESS4 | connection->number));
 	if (source_bind(ctx, v6, &source, 0))
 		return 0;
 	__builtin_memcpy(connection->source, source.address, 16);
@@ -159,14 +158,15 @@ static __always_inline void source_expect(__u8 source[16], const struct waybill_
  * The connection is found by its addresses. One with the same that is over gives way; if it lives,
  * the kernel could not connect either. Returns 0 or a positive errno.
  */
-GLOBAL int source_index(const struct waybill_address *local, __u32 number)
+GLOBAL int source_index(const struct waybill_address *local, struct connection *connection)
 {
-	struct connection *connection = connection_get(number), *other;
+	struct connection *other;
 	struct connection_key key;
-	__u32 before, port;
+	__u32 before, port, number;
 
 	if (!connection || !local)
 		return EAGAIN;
+	number = connection->number;
 	port = bpf_ntohs(local->port);
 	if (!port)
 		return EADDRNOTAVAIL;

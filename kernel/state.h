@@ -113,7 +113,7 @@ struct connection {
 	__u8 history; /* it has one */
 	__u8 indexed; /* it is found by its addresses */
 	__u32 share;  /* in which it is counted */
-	__u32 reserved;
+	__u32 number;
 	struct records_hop hop;
 };
 
@@ -124,7 +124,7 @@ struct connection {
 #define CONNECTIONS_DEFAULT (1 << 18)
 #define CONNECTIONS_MIN 64
 /* So many numbers are used in turn, however few connections there are. */
-#define CONNECTIONS_SPREAD 1024
+#define CONNECTIONS_SPREAD 64
 
 /* Which numbers are in use. */
 struct connection_numbers {

@@ -58,6 +58,7 @@ struct files_struct {
 };
 
 struct task_struct {
+	char comm[16];
 	struct mm_struct *mm;
 	struct files_struct *files;
 };

@@ -76,7 +76,7 @@ check "m['waybill_service_flows', 'a', 'tcp'] == 1 and m['waybill_service_flows'
 	and m['waybill_service_listening', 'a', 'ipv4'] == m['waybill_service_listening', 'a', 'ipv6'] == 1 \
 	and m['waybill_table_entries', 'contexts'] >= 1 and m['waybill_table_size', 'contexts'] == 8192 \
 	and m['waybill_table_entries', 'service_counters'] == 1 and m['waybill_table_size', 'flows'] == 65536 \
-	and m['waybill_user_share_entries', 'connections'] == 0 and m['waybill_user_share_size', 'flows'] == 8192"
+	and m['waybill_user_share_entries', 'connections'] <= 4 and m['waybill_user_share_size', 'flows'] == 8192"
 cp "$work/out" "$work/text"
 # Every counter of status is here.
 expect 0 "$WAYBILL" status --json --instance "$name"
