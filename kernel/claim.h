@@ -35,6 +35,20 @@ static __always_inline void claim_key_fill(struct bpf_sock_ops *event, struct co
 	key->netns = bpf_get_netns_cookie(event);
 }
 
+/*
+ * Whether the two addresses may be those of a connection: that of most that are not redirected is no
+ * number, and few that are have none.
+ */
+static __always_inline int claim_may_be(struct bpf_sock_ops *ctx)
+{
+	struct connection_numbers *numbers;
+
+	if (connection_of_address(ctx->remote_ip4))
+		return 1;
+	numbers = connection_numbers_get();
+	return numbers && numbers->indexed;
+}
+
 /* The number that the addresses have. */
 static __always_inline __u32 claim_number(const struct connection_key *key)
 {
@@ -130,12 +144,14 @@ static __always_inline void claim_event(struct bpf_sock_ops *ctx)
 	switch (ctx->op) {
 	case BPF_SOCK_OPS_RWND_INIT:
 		/* Of a SYN there is no socket yet; one that connects is asked too. */
-		if (ctx->is_fullsock)
+		if (ctx->is_fullsock || !claim_may_be(ctx))
 			break;
 		claim_key_fill(ctx, &key);
 		claim_begin(&key);
 		break;
 	case BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB:
+		if (!claim_may_be(ctx))
+			break;
 		claim_key_fill(ctx, &key);
 		number = claim_number(&key);
 		if (number)

@@ -185,6 +185,7 @@ GLOBAL int connection_clear(struct connection *connection)
 	if (connection->history)
 		bpf_map_delete_elem(&connection_histories, &number);
 	if (connection->indexed) {
+		__sync_fetch_and_add(&numbers->indexed, -1);
 		connection_key_fill(&key, connection);
 		if (connection_of_key(&key) == number)
 			bpf_map_delete_elem(&connection_index, &key);

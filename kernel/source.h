@@ -160,11 +160,12 @@ static __always_inline void source_expect(__u8 source[16], const struct waybill_
  */
 GLOBAL int source_index(const struct waybill_address *local, struct connection *connection)
 {
+	struct connection_numbers *numbers = connection_numbers_get();
 	struct connection *other;
 	struct connection_key key;
 	__u32 before, port, number;
 
-	if (!connection || !local)
+	if (!connection || !local || !numbers)
 		return EAGAIN;
 	number = connection->number;
 	port = bpf_ntohs(local->port);
@@ -181,6 +182,7 @@ GLOBAL int source_index(const struct waybill_address *local, struct connection *
 	if (bpf_map_update_elem(&connection_index, &key, &number, BPF_ANY))
 		return EAGAIN;
 	connection->indexed = 1;
+	__sync_fetch_and_add(&numbers->indexed, 1);
 	return 0;
 }
 

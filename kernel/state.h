@@ -132,6 +132,7 @@ struct connection_numbers {
 	__u32 next;  /* counts up: the next to be tried */
 	__u32 sweep; /* counts down: the next to be asked whether it is over */
 	__u32 total; /* connections that are counted */
+	__u32 indexed; /* of these the ones that are found by their addresses */
 };
 
 /* What a connection is found by if its number is not in an address: the client is who connects. */

@@ -104,10 +104,10 @@ int main(void)
 	EXPECT(connections_counted(&world) <= 4 * CONNECTIONS_SPREAD, "%d",
 	       connections_counted(&world));
 	EXPECT(shared(&world) == (uint32_t)connections_counted(&world), "%u", shared(&world));
-	EXPECT(map_entries(&world, "connections") <= 4 * CONNECTIONS_SPREAD, "%d",
+	EXPECT(map_entries(&world, "connections") <= 8 * CONNECTIONS_SPREAD, "%d",
 	       map_entries(&world, "connections"));
-	EXPECT(map_entries(&world, "connection_histories") <= 4 * CONNECTIONS_SPREAD);
-	EXPECT(map_entries(&world, "connection_index") <= 4 * CONNECTIONS_SPREAD);
+	EXPECT(map_entries(&world, "connection_histories") <= 8 * CONNECTIONS_SPREAD);
+	EXPECT(map_entries(&world, "connection_index") <= 8 * CONNECTIONS_SPREAD);
 	EXPECT(counter(&world, COUNT_UNCLAIMED) == 0);
 	world_end(&world);
 }
