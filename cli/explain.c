@@ -389,6 +389,7 @@ enum outcome explained_outcome(const struct explained *explained)
 	case DECISION_BLOCK:
 	case DECISION_DOWN_BLOCK:
 	case DECISION_HOP_LIMIT:
+	case DECISION_UNHEARD:
 	case DECISION_FLOW_FOREIGN:
 		return OUTCOME_REFUSED;
 	default:

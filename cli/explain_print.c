@@ -74,6 +74,10 @@ static struct text why(const struct explained *explained, const struct explain_s
 	case DECISION_DOWN_PASS:
 		SAY("filter %s redirects, but it is down: on to the next", name);
 		break;
+	case DECISION_UNHEARD:
+		SAY("filter %s redirects, but nobody listens at that address of this host: refused",
+		    name);
+		break;
 	case DECISION_DOWN_BLOCK:
 		SAY("filter %s redirects, but it is down: refused", name);
 		break;
@@ -188,6 +192,9 @@ static struct text reason(const struct explained *explained)
 		SAY("filter %s of %s blocks", filter->name, service);
 	else if (step->decision == DECISION_DOWN_BLOCK)
 		SAY("%s, where filter %s sends it, is down", service, filter->name);
+	else if (step->decision == DECISION_UNHEARD)
+		SAY("nobody listens at that address of this host (limits: { unheard: redirect } if "
+		    "something else answers there)");
 	else if (step->decision == DECISION_PERMIT)
 		SAY("each service that is asked lets it pass, or has seen it");
 	else

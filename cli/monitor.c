@@ -76,6 +76,9 @@ static enum paint paint_of(enum verdict decision)
 	case DECISION_BLOCK:
 	case DECISION_DOWN_BLOCK:
 	case DECISION_HOP_LIMIT:
+	case DECISION_UNHEARD:
+	case DECISION_USED_AGAIN:
+	case DECISION_NO_SOURCE:
 	case DECISION_FULL:
 	case DECISION_NO_MEMORY:
 	case DECISION_BIND_REFUSED:

@@ -19,6 +19,10 @@
 #define ADDRESS_WORD(host) __builtin_bswap32(host)
 #define ADDRESS_LOOPBACK4 0x7f000001U
 
+/* The sources of redirected connections: 127.112.0.0/12, each with a number; host byte order. */
+#define CONNECTION_ADDRESS4 0x7f700000U
+#define CONNECTION_MASK 0xfffffU
+
 ADDRESS_INLINE int address_is_mapped(const __u32 a[4])
 {
 	return a[0] == 0 && a[1] == 0 && a[2] == ADDRESS_WORD(0xffff);
@@ -120,6 +124,18 @@ ADDRESS_INLINE __u32 flow_of_address(const struct waybill_address *address)
 	return word[0] == want[0] && word[1] == want[1] && !word[2] && low <= WAYBILL_FLOW_MASK ?
 		       low :
 		       0;
+}
+
+/* Whether an address is in the ranges of those that say a number, be it given out or not. */
+ADDRESS_INLINE int address_is_number(const struct waybill_address *address)
+{
+	static const __u8 prefix[8] = WAYBILL_FLOW_PREFIX6;
+	const __u32 *word = (const __u32 *)address->address, *want = (const __u32 *)prefix;
+	__u32 low = ADDRESS_WORD(word[3]) & ~CONNECTION_MASK;
+
+	if (address->family == ADDRESS_INET)
+		return low == WAYBILL_FLOW_ADDRESS4 || low == CONNECTION_ADDRESS4;
+	return word[0] == want[0] && word[1] == want[1];
 }
 
 /* The address of a flow. The caller sets the port. */

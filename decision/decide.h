@@ -53,6 +53,8 @@ enum verdict {
 	DECISION_FLOW_FOREIGN, /* sent to the address of another socket's flow */
 	DECISION_FLOW_LATE,    /* a service's reply from a flow that has ended */
 	DECISION_BROKEN,       /* refused: the kernel half found what cannot be */
+	DECISION_UNHEARD,      /* nobody listens at a loopback address */
+	DECISION_NO_SOURCE,    /* no port is left, or another has the same addresses */
 	DECISION_USED_AGAIN,   /* a socket of IPv6 that was redirected by IPv4 before */
 	DECISIONS,
 	/* Of a step alone: */

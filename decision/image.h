@@ -73,6 +73,11 @@ struct policy_cell {
 	__u32 value2;
 };
 
+enum policy_flag {
+	POLICY_LOSE_MARK = 1,        /* the originator's mark is not put on onward sockets */
+	POLICY_REDIRECT_UNHEARD = 2, /* also where nobody listens on this host */
+};
+
 struct policy_header {
 	__u32 magic;
 	__u16 layout;
@@ -82,7 +87,7 @@ struct policy_header {
 	__u16 services;
 	__u16 filters;
 	__u16 words; /* words of a bitmap that can have bits set: ceil(filters / 64) */
-	__u16 reserved;
+	__u16 flags;              /* enum policy_flag, ored */
 	__u64 records_expire; /* nanoseconds */
 	__u64 applied;        /* when: nanoseconds of CLOCK_BOOTTIME, as in hops */
 	__u32 service_line;   /* of the first service; then one line each, in order of weight */

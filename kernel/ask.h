@@ -159,6 +159,46 @@ static __always_inline void ask_addresses(struct bpf_sock_addr *ctx, int v6, int
 	to->scope_id = interface_of(ctx, sk, to);
 }
 
+/* Whether packets may leave with a source that is none of this host's. */
+static __always_inline int is_transparent(struct inet_sock *inet)
+{
+	struct inet_sock___bits *bits = (void *)inet;
+
+	if (bpf_core_field_exists(bits->transparent))
+		return BPF_CORE_READ_BITFIELD_PROBED(bits, transparent);
+	return KERNEL_READ(inet, inet_flags) >> INET_FLAGS_TRANSPARENT & 1;
+}
+
+/*
+ * Whether a socket has what a connection within this host cannot keep: signed segments, which its
+ * service knows no key for; a source that is another host's, to which the answer would go; a limit
+ * on how far packets have come. Such connections would hang, or be other than they seem.
+ */
+GLOBAL int is_for_hosts_alone(struct bpf_sock_addr *ctx, const struct question *question)
+{
+	const __u32 *local;
+	struct bpf_sock *sk = ctx->sk;
+	struct ipv6_pinfo *inet6;
+	struct inet_sock *inet;
+	struct tcp_sock *tcp;
+
+	if (!sk || !question)
+		return 0;
+	inet = inet_of(sk);
+	inet6 = KERNEL_READ(inet, pinet6);
+	if (KERNEL_READ(inet, min_ttl) || (inet6 && KERNEL_READ(inet6, min_hopcount)))
+		return 1;
+	local = (const __u32 *)question->local.address;
+	if (is_transparent(inet) && !address_is_loopback(local) &&
+	    (question->local.family == ADDRESS_INET ? local[3] != 0 : !address_is_zero(local)))
+		return 1;
+	if (question->to.udp)
+		return 0;
+	tcp = KERNEL_AT(inet, struct tcp_sock);
+	return (bpf_core_field_exists(tcp->md5sig_info) && KERNEL_READ(tcp, md5sig_info)) ||
+	       (bpf_core_field_exists(tcp->ao_info) && KERNEL_READ(tcp, ao_info));
+}
+
 /*
  * A socket bound to another device does not reach loopback: it would hang, not fail. Nor do IPv6
  * datagrams where the flows' prefix is not local: they would leave the host.
@@ -181,7 +221,7 @@ static __always_inline void ask_socket(struct bpf_sock_addr *ctx, struct bpf_soc
 {
 	question->netns = bpf_get_netns_cookie(ctx);
 	question->interface = sk->bound_dev_if;
-	question->unreachable = is_unreachable(question);
+	question->unreachable = is_unreachable(question) || is_for_hosts_alone(ctx, question);
 }
 
 /*

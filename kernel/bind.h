@@ -5,6 +5,8 @@
  * nobody else can bind it, so nobody can keep the service from starting; but for who makes its
  * listener, if the policy says that it is not the service. Elsewhere, in containers, the port is
  * free. (Another's listener would get no connection anyway: see listener_find().)
+ *
+ * And the addresses that are numbers, of connections and of flows, are the engine's to give.
  */
 #ifndef WAYBILL_KERNEL_BIND_H
 #define WAYBILL_KERNEL_BIND_H
@@ -87,10 +89,13 @@ static __always_inline int bind_begin(struct bpf_sock_addr *ctx, int v6)
 		.protocol = ctx->protocol,
 	};
 
-	if (!ctx->user_port)
-		return ALLOW;
 	remote_read(ctx, v6, &binding.to.destination);
-	return bind_check(&binding, 0);
+	if (address_is_number(&binding.to.destination)) {
+		report(DECISION_BIND_REFUSED, 0, 0, 0, &binding.to);
+		bpf_set_retval(-EADDRNOTAVAIL);
+		return REFUSE;
+	}
+	return ctx->user_port ? bind_check(&binding, 0) : ALLOW;
 }
 
 /* And when it has it, since whoever names no port may be given a service's. */

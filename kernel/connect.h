@@ -8,6 +8,7 @@
 #define WAYBILL_KERNEL_CONNECT_H
 
 #include "arbitrate.h"
+#include "originator.h"
 #include "source.h"
 
 static __always_inline int is_subflow_of_established(struct bpf_sock *sk)
@@ -48,7 +49,7 @@ GLOBAL int connection_history(struct connection *connection, const struct questi
 		return 0;
 	if (!decision->presumed)
 		return history && !bpf_probe_read_kernel(own, sizeof(*own), history);
-	history_presume(own, question, decision);
+	history_presume(own, question, decision, &connection->originator);
 	return 1;
 }
 
@@ -68,6 +69,38 @@ GLOBAL int connection_fill(struct bpf_sock_addr *ctx, struct connection *connect
 	connection->client = bpf_get_socket_cookie(ctx);
 	connection->client_socket = (__u64)sock_of(sk);
 	connection->client_parent = (__u64)sock_parent(sk);
+	return 1;
+}
+
+/*
+ * Whether somebody listens where a connection goes, if that is on this host's loopback: a program
+ * that finds nobody at ::1 goes on to 127.0.0.1, and must not be told that somebody is there. What
+ * answers by other means than a listener, the policy says.
+ */
+GLOBAL int connect_is_heard(struct bpf_sock_addr *ctx, const struct subject *to)
+{
+	const void *image = policy_in_force();
+	const struct policy_header *header = image ? policy_line(image, 0) : 0;
+	struct bpf_sock_tuple tuple = {};
+	struct bpf_sock *listener;
+	__u32 size;
+
+	if (!to || !header || header->flags & POLICY_REDIRECT_UNHEARD ||
+	    !address_is_loopback((const __u32 *)to->destination.address))
+		return 1;
+	if (to->destination.family == ADDRESS_INET) {
+		tuple.ipv4.daddr = *(const __u32 *)(to->destination.address + 12);
+		tuple.ipv4.dport = to->destination.port;
+		size = sizeof(tuple.ipv4);
+	} else {
+		__builtin_memcpy(tuple.ipv6.daddr, to->destination.address, 16);
+		tuple.ipv6.dport = to->destination.port;
+		size = sizeof(tuple.ipv6);
+	}
+	listener = bpf_sk_lookup_tcp(ctx, &tuple, size, BPF_F_CURRENT_NETNS, 0);
+	if (!listener)
+		return 0;
+	bpf_sk_release(listener);
 	return 1;
 }
 
@@ -93,15 +126,16 @@ static __always_inline __s64 connection_begin(struct bpf_sock_addr *ctx, __u32 v
 					      const struct history *history)
 {
 	struct waybill_address *local = &question->local;
-	__u32 number;
+	__u32 account = account_find(question, history), number;
 	struct connection *connection;
 	int error = 0;
 
-	number = connection_room(ctx, question) ? connection_find_number(ctx) : 0;
+	number = connection_room(ctx, account) ? connection_find_number(ctx) : 0;
 	connection = number ? connection_get(number) : 0;
 	if (!connection)
 		return -EAGAIN;
-	connection_count(connection, number, question);
+	connection_count(connection, number, account);
+	originator_fill(ctx, question, account, &connection->originator);
 	if (!connection_fill(ctx, connection, question, decision) ||
 	    ((question->to.hop_count || decision->presumed) &&
 	     !connection_history(connection, question, decision, history)))
@@ -192,12 +226,17 @@ static __always_inline int connect_redirect(struct bpf_sock_addr *ctx, int v6)
 		return REFUSE;
 	if (has_source_route(sk))
 		return refuse(ECONNREFUSED, DECISION_SOURCE_ROUTE, &question, &decision);
+	if (!connect_is_heard(ctx, &question.to))
+		return refuse(ECONNREFUSED, DECISION_UNHEARD, &question, &decision);
 	question.local.port = bpf_htons(sk->src_port);
 	if (v6)
 		connect_by_ipv4(ctx, &question, &decision);
 	flow = connection_begin(ctx, v6, &question, &decision, history);
 	if (flow < 0)
-		return refuse(-flow, flow == -ENOMEM ? DECISION_NO_MEMORY : DECISION_FULL,
+		return refuse(-flow,
+			      flow == -ENOMEM        ? DECISION_NO_MEMORY :
+			      flow == -EADDRNOTAVAIL ? DECISION_NO_SOURCE :
+						       DECISION_FULL,
 			      &question, &decision);
 	remote_write(ctx, v6, &decision.endpoint);
 	if (decision.presumed)

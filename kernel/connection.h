@@ -70,7 +70,7 @@ static __always_inline __u64 socket_cookie(struct sock *sk)
 /* Whether a socket still is, and somebody has it. */
 static __always_inline int socket_is(__u64 address, __u64 cookie)
 {
-	struct sock *sk = sock_at(address);
+	struct sock *sk = KERNEL_AT(address, struct sock);
 
 	return socket_cookie(sk) == cookie &&
 	       KERNEL_READ(sk, __sk_common.skc_refcnt.refs.counter) > 0;
@@ -82,7 +82,7 @@ static __always_inline int socket_is(__u64 address, __u64 cookie)
  */
 static __always_inline int client_lives(const struct connection *connection)
 {
-	struct sock *sk = sock_at(connection->client_socket);
+	struct sock *sk = KERNEL_AT(connection->client_socket, struct sock);
 
 	if (!socket_is(connection->client_socket, connection->client))
 		return 0;
@@ -96,7 +96,7 @@ static __always_inline int client_lives(const struct connection *connection)
 
 static __always_inline __u16 client_port(const struct connection *connection)
 {
-	struct sock *sk = sock_at(connection->client_socket);
+	struct sock *sk = KERNEL_AT(connection->client_socket, struct sock);
 
 	return KERNEL_READ(sk, __sk_common.skc_num);
 }
@@ -368,12 +368,6 @@ static __always_inline int connections_left(const __u32 *share,
 	return total < max && *share < max - total;
 }
 
-/* Whose share a connection is in. */
-static __always_inline __u32 connection_share(const struct question *question)
-{
-	return share_index(question->uid);
-}
-
 static long connection_sweep_one(__u32 unused, struct bpf_sock_addr **ctx)
 {
 	connection_sweep(*ctx);
@@ -384,15 +378,12 @@ static long connection_sweep_one(__u32 unused, struct bpf_sock_addr **ctx)
  * Looks whether others are over, and whether there is room in a share. A user may have as many connections as are left for the others,
  * so whoever has none finds room. What is over counts until it is found.
  */
-GLOBAL int connection_room(struct bpf_sock_addr *ctx, const struct question *question)
+GLOBAL int connection_room(struct bpf_sock_addr *ctx, __u32 account)
 {
 	struct connection_numbers *numbers = connection_numbers_get();
-	__u32 *share, max = connections_max(), enough, index;
+	__u32 *share, max = connections_max(), enough;
 
-	if (!question)
-		return 0;
-	index = connection_share(question);
-	share = bpf_map_lookup_elem(&shares, &index);
+	share = share_of(&shares, account);
 	if (!numbers || !share)
 		return 0;
 	/*
@@ -411,16 +402,11 @@ GLOBAL int connection_room(struct bpf_sock_addr *ctx, const struct question *que
 }
 
 /* A number that is ours is counted in a share. */
-GLOBAL int connection_count(struct connection *connection, __u32 number,
-			    const struct question *question)
+GLOBAL int connection_count(struct connection *connection, __u32 number, __u32 account)
 {
 	struct connection_numbers *numbers = connection_numbers_get();
-	__u32 *share, index;
+	__u32 index = share_index(account), *share = bpf_map_lookup_elem(&shares, &index);
 
-	if (!question)
-		return 0;
-	index = connection_share(question);
-	share = bpf_map_lookup_elem(&shares, &index);
 	if (!connection || !numbers || !share)
 		return 0;
 	__sync_fetch_and_add(share, 1);

@@ -23,6 +23,10 @@
 
 /* Of <linux/netfilter_ipv4.h>, which includes headers of the C library. */
 #define SO_ORIGINAL_DST 80
+/* Of <asm-generic/socket.h>, which every architecture of ours has. */
+#define SOL_SOCKET 1
+#define SO_PRIORITY 12
+#define SO_MARK 36
 
 #define LOOPBACK_IFINDEX 1
 #define SOCKADDR_IN6_SIZE 28
@@ -58,18 +62,16 @@ static __always_inline struct sock *sock_of(struct bpf_sock *socket)
 	return sk;
 }
 
-/* The same of an address that was kept: whatever is there by now, it can be read. */
-static __always_inline struct sock *sock_at(__u64 address)
-{
-	return bpf_rdonly_cast ? bpf_rdonly_cast((void *)address,
-						 bpf_core_type_id_kernel(struct sock)) :
-				 (struct sock *)address;
-}
+/* What is at an address of the kernel's, to be read: whatever it is by now, that does no harm. */
+#define KERNEL_AT(address, type)                                                                   \
+	((type *)(bpf_rdonly_cast ? bpf_rdonly_cast((void *)(address),                             \
+						    bpf_core_type_id_kernel(type)) :                                               \
+				    (void *)(address)))
 
-/* Reads a field of what is reached from one of those: without a call where the kernel lets us. */
+/* Reads a field of that, or of what is reached from it: without a call where the kernel lets us. */
 #define KERNEL_READ(at, field)                                                                       \
 	({                                                                                         \
-		typeof((at)->field) value_;                                                        \
+		__typeof__((at)->field + 0) value_;                                                \
 		if (bpf_rdonly_cast)                                                               \
 			value_ = (at)->field;                                                      \
 		else                                                                               \

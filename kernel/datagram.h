@@ -10,6 +10,7 @@
 
 #include "arbitrate.h"
 #include "flow.h"
+#include "originator.h"
 
 enum reply { REPLY_NOT, REPLY_OF_FLOW, REPLY_LATE };
 
@@ -95,26 +96,31 @@ GLOBAL int flow_history_presume(__u32 number, const struct question *question,
 				const struct decision *decision)
 {
 	struct history *history = bpf_map_lookup_elem(&flow_histories, &number);
+	struct datagram_flow *flow = flow_get(number);
 
-	if (!history || !question || !decision)
+	if (!history || !flow || !question || !decision)
 		return 0;
-	history_presume(history, question, decision);
+	history_presume(history, question, decision, &flow->originator);
 	return 1;
 }
 
 /* Makes the flow that was decided on. Returns its number, or 0 if that cannot be. */
-static __always_inline __u32 flow_prepare(const struct datagrams *own,
+static __always_inline __u32 flow_prepare(struct bpf_sock_addr *ctx, const struct datagrams *own,
 					  const struct history *history,
 					  const struct question *question,
 					  const struct decision *decision)
 {
 	int with_history = history || decision->presumed;
+	__u32 account = account_find(question, history);
 	__u32 number =
-		flow_make(own->socket, &question->to.destination, question->uid, with_history);
+		flow_make(own->socket, &question->to.destination, account, with_history);
+	struct datagram_flow *flow = number ? flow_get(number) : 0;
 
-	if (!number || !with_history ||
-	    (history ? flow_history_copy(number, history) :
-		       flow_history_presume(number, question, decision)))
+	if (!flow)
+		return 0;
+	originator_fill(ctx, question, account, &flow->originator);
+	if (!with_history || (history ? flow_history_copy(number, history) :
+					flow_history_presume(number, question, decision)))
 		return number;
 	flow_end(number, own->socket);
 	return 0;
@@ -279,7 +285,7 @@ static __always_inline int datagram_send(struct bpf_sock_addr *ctx, int v6, int 
 	}
 	own = datagrams_make(bpf_sk_storage_get(&datagrams, sk, 0, BPF_SK_STORAGE_GET_F_CREATE));
 	if (own && !number)
-		number = flow_prepare(own, history, &question, &decision);
+		number = flow_prepare(ctx, own, history, &question, &decision);
 	if (!own || !number)
 		return refuse(ENOBUFS, DECISION_FULL, &question, &decision);
 	/* Flows can be ended at any time: this one was, before it had begun. */

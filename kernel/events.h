@@ -136,6 +136,10 @@ static __always_inline __u32 counter_of(__u32 verdict, __u32 udp)
 		return COUNT_FLOW_LATE;
 	case DECISION_BROKEN:
 		return COUNT_BROKEN;
+	case DECISION_UNHEARD:
+		return COUNT_UNHEARD;
+	case DECISION_NO_SOURCE:
+		return COUNT_NO_SOURCE;
 	case DECISION_USED_AGAIN:
 		return COUNT_USED_AGAIN;
 	}

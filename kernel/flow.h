@@ -52,23 +52,59 @@ static __always_inline struct datagram_flow *flow_get(__u32 number)
  */
 #define flow_is_whole() asm volatile("" : : : "memory")
 
+static __always_inline struct flow_numbers *flow_numbers_get(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&flow_ids, &zero);
+}
+
+/*
+ * Counts one more in the share of an account, which may have so many, and no more than it leaves for
+ * the others. Returns 0 if it has them already.
+ */
+static __always_inline int flow_share_take(__u32 account)
+{
+	struct flow_numbers *numbers = flow_numbers_get();
+	__u32 *share = share_of(&flow_shares, account), total, count;
+
+	if (!share || !numbers)
+		return 0;
+	total = __sync_fetch_and_add(&numbers->total, 1);
+	count = __sync_fetch_and_add(share, 1);
+	if (total < FLOWS_MAX && count < FLOWS_MAX - total && count < FLOW_SHARE)
+		return 1;
+	__sync_fetch_and_add(share, -1);
+	__sync_fetch_and_add(&numbers->total, -1);
+	return 0;
+}
+
+static __always_inline void flow_share_give(__u32 account)
+{
+	struct flow_numbers *numbers = flow_numbers_get();
+	__u32 *share = share_of(&flow_shares, account);
+
+	if (!share || !numbers)
+		return;
+	__sync_fetch_and_add(share, -1);
+	__sync_fetch_and_add(&numbers->total, -1);
+}
+
 /* Ends the flow of this number, if it is this socket's. */
 GLOBAL int flow_end(__u32 number, __u64 socket)
 {
 	struct datagram_flow *flow = flow_get(number);
 	struct flow_key key;
-	__u32 uid, history, *other, *share;
+	__u32 account, history, *other;
 
 	if (!flow || flow->socket != socket)
 		return 0;
 	flow_key_fill(&key, socket, &flow->hop.destination);
-	uid = flow->originator;
+	account = flow->originator.account;
 	history = flow->history;
 	if (bpf_map_delete_elem(&flows, &number))
 		return 0;
-	share = share_of(&flow_shares, uid);
-	if (share)
-		__sync_fetch_and_add(share, -1);
+	flow_share_give(account);
 	if (history)
 		bpf_map_delete_elem(&flow_histories, &number);
 	other = bpf_map_lookup_elem(&flow_index, &key);
@@ -107,8 +143,7 @@ static __always_inline void flow_sweep(__u64 socket)
 /* Looks for idle flows, but not more than once a second: it looks at all of them. */
 static __attribute__((noinline)) int flow_make_room(void)
 {
-	__u32 zero = 0;
-	struct flow_numbers *numbers = bpf_map_lookup_elem(&flow_ids, &zero);
+	struct flow_numbers *numbers = flow_numbers_get();
 	__u64 now = bpf_ktime_get_boot_ns(), then;
 
 	if (!numbers)
@@ -141,24 +176,19 @@ static long flow_claim_number(__u32 unused, struct flow_claim *claim)
 
 /*
  * Makes a flow, in state FLOW_NEW, which nobody finds until it is published. Returns its number, or
- * 0 if the originator's user has his share, or there is no memory.
+ * 0 if the originator's account has its share, or there is no memory.
  */
-GLOBAL __u32 flow_make(__u64 socket, const struct waybill_address *destination, __u32 originator,
+GLOBAL __u32 flow_make(__u64 socket, const struct waybill_address *destination, __u32 account,
 		       __u32 with_history)
 {
 	struct flow_claim claim = {};
 	struct datagram_flow *flow;
-	__u32 number, *share;
+	__u32 number;
 
 	if (!destination)
 		return 0;
-	share = share_of(&flow_shares, originator);
-	if (!share)
+	if (!flow_share_take(account) && !(flow_make_room() && flow_share_take(account)))
 		return 0;
-	if (*share >= FLOW_SHARE)
-		flow_make_room();
-	if (__sync_fetch_and_add(share, 1) >= FLOW_SHARE)
-		goto full;
 	bpf_loop(FLOW_TRIES, flow_claim_number, &claim, 0);
 	if (!claim.id)
 		goto full;
@@ -173,11 +203,11 @@ GLOBAL __u32 flow_make(__u64 socket, const struct waybill_address *destination, 
 	flow->hop.flow = claim.id;
 	flow->hop.destination = *destination;
 	flow->socket = socket;
-	flow->originator = originator;
+	flow->originator.account = account;
 	flow->history = with_history != 0;
 	return number;
 full:
-	__sync_fetch_and_add(share, -1);
+	flow_share_give(account);
 	return 0;
 }
 

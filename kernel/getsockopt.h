@@ -13,6 +13,7 @@ struct asked {
 	const struct records_hop
 		*last; /* the last hop; NULL: an onward socket that was not redirected */
 	const struct history *history; /* those before it, or NULL */
+	const struct records_originator *originator; /* if there is no history to tell it */
 	__u64 *issued;
 	__u32 hop_count;
 	int accepted; /* the caller is at the end of it: it is told all */
@@ -62,6 +63,8 @@ static __always_inline int records_get(struct bpf_sockopt *ctx, const struct ask
 	struct record_key secret;
 	__u64 sum[2], word, now;
 
+	if (!asked->history && asked->originator)
+		parts = RECORDS_ORIGINATOR_SIZE;
 	if (parts > HISTORY_PARTS_MAX)
 		return option_fail(EBADMSG);
 	length = RECORDS_HEADER_SIZE + parts + RECORDS_HOP_SIZE + RECORDS_MAC_SIZE;
@@ -100,6 +103,15 @@ static __always_inline int records_get(struct bpf_sockopt *ctx, const struct ask
 		bpf_loop(parts / 8, records_copy_word, &copy, 0);
 		if (copy.short_of)
 			return option_fail(ERANGE);
+	} else if (asked->originator) {
+		if (out + RECORDS_ORIGINATOR_SIZE > end)
+			return option_fail(ERANGE);
+		LOOP
+		for (i = 0; i < RECORDS_ORIGINATOR_SIZE / 8; i++) {
+			word = ((const __u64 *)asked->originator)[i];
+			((__u64 *)out)[i] = word;
+			record_mac_word(&copy.mac, word);
+		}
 	}
 	out += parts & (WAYBILL_RECORDS_MAX - 1);
 	if (out + RECORDS_HOP_SIZE + RECORDS_MAC_SIZE > end)
@@ -205,15 +217,19 @@ static __always_inline int info_get(struct bpf_sockopt *ctx, const struct asked 
 {
 	const struct history *history = asked->history;
 	const struct records_hop *hop = asked->last, *first = 0;
-	__u32 number = caller->context, parts = history ? history->length : 0;
+	__u32 number = caller->context,
+	      parts = history           ? history->length :
+		      asked->originator ? RECORDS_ORIGINATOR_SIZE :
+					  0;
+	const struct records_originator *originator;
 	struct waybill_info *info = ctx->optval;
 	struct context *context;
 
 	if (ctx->optval == ctx->optval_end)
 		return option_answer(ctx, sizeof(*info));
-	if ((void *)(info + 1) > ctx->optval_end)
+	if ((void *)info + WAYBILL_INFO_SIZE_1 > ctx->optval_end)
 		return option_fail(ERANGE);
-	__builtin_memset(info, 0, sizeof(*info));
+	__builtin_memset(info, 0, WAYBILL_INFO_SIZE_1);
 	/* Records that were set, and no hop since: the last of them speaks. */
 	if (!hop && history)
 		hop = history_hop(history, history->hop_count - 1);
@@ -222,7 +238,7 @@ static __always_inline int info_get(struct bpf_sockopt *ctx, const struct asked 
 	if (!hop || (history && !first))
 		return option_fail(ENOENT);
 	context = number ? bpf_map_lookup_elem(&contexts, &number) : 0;
-	info->size = sizeof(*info);
+	info->size = WAYBILL_INFO_SIZE_1;
 	info->state = caller->state;
 	info->hop_count = asked->hop_count;
 	info->service = hop->service;
@@ -235,6 +251,14 @@ static __always_inline int info_get(struct bpf_sockopt *ctx, const struct asked 
 	info->original_destination = hop->destination;
 	info->client = hop->client;
 	info->originator = first ? first->client : hop->client;
+	if ((void *)(info + 1) > ctx->optval_end)
+		return option_answer(ctx, WAYBILL_INFO_SIZE_1);
+	originator = history ? history_originator(history) : asked->originator;
+	info->size = sizeof(*info);
+	info->mark = originator ? originator->mark : 0;
+	info->priority = originator ? originator->priority : 0;
+	info->dscp = originator ? originator->dscp : 0;
+	__builtin_memset(info->reserved2, 0, sizeof(info->reserved2));
 	return option_answer(ctx, sizeof(*info));
 }
 
@@ -350,6 +374,7 @@ static __always_inline int flow_answer(struct bpf_sockopt *ctx, struct bpf_sock 
 
 	if (option == WAYBILL_FLOW_NEW || option == WAYBILL_FLOW_TAKE)
 		return flow_take(ctx, sk, flow, option == WAYBILL_FLOW_TAKE);
+	asked.originator = &flow->originator;
 	asked.last = &flow->hop;
 	asked.hop_count = flow->hop_count;
 	asked.issued = &flow->issued;
@@ -436,6 +461,7 @@ static __always_inline int accepted_get(struct bpf_sockopt *ctx, struct connecti
 		if (!asked.history)
 			return option_fail(ENOENT);
 	}
+	asked.originator = &connection->originator;
 	asked.last = &connection->hop;
 	asked.hop_count = connection->hop_count;
 	asked.issued = &connection->issued;
@@ -452,12 +478,13 @@ static __always_inline int onward_get(struct bpf_sockopt *ctx, struct bpf_sock *
 
 	if (!history || !history->length ||
 	    (history->used && (sk->state == BPF_TCP_CLOSE || sk->state == BPF_TCP_SYN_SENT)) ||
-	    option == WAYBILL_REDIRECT_RECORDS || option == WAYBILL_ORIGINAL_DESTINATION)
-		return option_unknown(ctx, sk->state == BPF_TCP_LISTEN ||
-							   sk->state == BPF_TCP_CLOSE ||
-							   sk->state == BPF_TCP_SYN_SENT ?
-						   ENOTCONN :
-						   ENOENT);
+	    option == WAYBILL_REDIRECT_RECORDS || option == WAYBILL_ORIGINAL_DESTINATION) {
+		if (sk->state == BPF_TCP_LISTEN || sk->state == BPF_TCP_CLOSE ||
+		    sk->state == BPF_TCP_SYN_SENT)
+			return option_unknown(ctx, ENOTCONN);
+		count(COUNT_ASKED_IN_VAIN);
+		return option_unknown(ctx, ENOENT);
+	}
 	asked.history = history;
 	asked.hop_count = history->hop_count;
 	number = number_of_client(ctx);

@@ -26,6 +26,18 @@ static __always_inline void history_clear(struct history *history)
 {
 	history->length = 0;
 	history->hop_count = 0;
+	history->originator = 0;
+}
+
+/* What it says of the originator; NULL: nothing. */
+static __always_inline const struct records_originator *
+history_originator(const struct history *history)
+{
+	__u32 offset = history->originator - 8;
+
+	if (offset > HISTORY_PARTS_MAX - RECORDS_ORIGINATOR_SIZE)
+		return 0;
+	return (const void *)((const __u8 *)history->parts + offset);
 }
 
 /* The service of a hop, by its id. */
@@ -81,19 +93,23 @@ static __always_inline void hop_fill(struct records_hop *hop, const struct quest
  */
 static __always_inline void history_presume(struct history *history,
 					    const struct question *question,
-					    const struct decision *decision)
+					    const struct decision *decision,
+					    const struct records_originator *originator)
 {
-	struct records_hop *hop = (void *)history->parts;
+	struct records_originator *start = (void *)history->parts;
+	struct records_hop *hop = (void *)(start + 1);
 
+	*start = *originator;
 	hop_fill(hop, question, decision, 0);
 	hop->service = decision->presumed;
 	hop->filter = 0;
 	hop->context = 0;
-	history->hop[0] = 0;
+	history->hop[0] = RECORDS_ORIGINATOR_SIZE;
 	history->hop_count = 1;
 	history->presumed = 1;
 	history->used = 0;
-	history->length = RECORDS_HOP_SIZE;
+	history->originator = 8;
+	history->length = RECORDS_ORIGINATOR_SIZE + RECORDS_HOP_SIZE;
 }
 
 #endif

@@ -69,8 +69,10 @@ static __always_inline __u64 scope_find(struct scope_walk *walk, const void *ima
 	if (cgroup && walk->levels) {
 		node = KERNEL_READ(cgroup, kn);
 		id = KERNEL_READ(node, id);
-		if (policy_hash_find(image, &header->cgroups, id))
+		if (policy_hash_find(image, &header->cgroups, id)) {
+			walk->scope = id;
 			return id;
+		}
 	}
 	if (cgroup && depth < CGROUP_LEVELS - 1)
 		walk->levels &= (2ULL << (depth & 31)) - 1;

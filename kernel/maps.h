@@ -109,7 +109,7 @@ struct {
 	__type(value, struct history);
 } histories SEC(".maps");
 
-/* A hash of a uid -> connections of which it is the originator's. */
+/* A hash of an account -> connections of which it is the originator's. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, SHARES_MAX);
@@ -139,8 +139,8 @@ struct {
 /*
  * A number, the low bits of a flow id -> the flow. Written by the hooks of connect, sendmsg and
  * setsockopt; deleted when its socket closes or is connected elsewhere, and when it is idle and
- * somebody needs the room. A user has at most FLOW_SHARE of them (counted in flow_shares), so
- * nobody fills it for others; over that, sending fails with ENOBUFS.
+ * somebody needs the room. A user has at most FLOW_SHARE of them, and no
+ * more than are left for the others (counted in flow_shares); over that, sending fails with ENOBUFS.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -168,7 +168,7 @@ struct {
 	__type(value, struct history);
 } flow_histories SEC(".maps");
 
-/* A hash of a uid -> the flows of which it is the originator's. */
+/* A hash of an account -> the flows of which it is the originator's. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, SHARES_MAX);
@@ -259,20 +259,20 @@ static __always_inline __u64 flow_id_next(void)
 	return numbers ? __sync_fetch_and_add(&numbers->last, 1) + 1 : 0;
 }
 
-/* The counter of a user in a table of shares. Users are chosen by whoever may make them: seeded. */
-static __always_inline __u32 share_index(__u32 uid)
+/* The counter of an account in a table of shares. Who may choose his would: so it is seeded. */
+static __always_inline __u32 share_index(__u32 account)
 {
 	struct control *settings = control_get();
-	__u32 index = uid ^ (settings ? settings->seed : 0);
+	__u32 index = account ^ (settings ? settings->seed : 0);
 
 	index = (index ^ index >> 16) * 0x7feb352dU;
 	index = (index ^ index >> 15) * 0x846ca68bU;
 	return index >> (32 - SHARES_BITS);
 }
 
-static __always_inline __u32 *share_of(void *shares, __u32 uid)
+static __always_inline __u32 *share_of(void *shares, __u32 account)
 {
-	__u32 index = share_index(uid);
+	__u32 index = share_index(account);
 
 	return bpf_map_lookup_elem(shares, &index);
 }

@@ -10,6 +10,7 @@
 #include "connection.h"
 #include "flow.h"
 #include "identity.h"
+#include "originator.h"
 
 #define RECORDS_EXPIRE_DEFAULT (600 * SECOND)
 

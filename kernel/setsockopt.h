@@ -126,6 +126,9 @@ static long history_read_word(__u32 i, struct history_reading *copy)
 	case RECORDS_HOP:
 		history->hop[hops & (WAYBILL_HOPS_MAX - 1)] = i * 8;
 		break;
+	case RECORDS_ORIGINATOR:
+		history->originator = i * 8 + 8;
+		break;
 	case RECORDS_WORD:
 		break;
 	}
@@ -157,25 +160,26 @@ GLOBAL int history_read(struct bpf_sockopt *ctx, __u32 offset, __u32 length,
 }
 
 /* A flow is in the share of its originator, whom its records only tell. Returns 0 or an errno. */
-static __always_inline int flow_hand_over(struct datagram_flow *flow, __u32 uid)
+static __always_inline int flow_hand_over(struct datagram_flow *flow, __u32 account)
 {
-	__u32 *from = share_of(&flow_shares, flow->originator), *to = share_of(&flow_shares, uid);
+	__u32 before = flow->originator.account;
 
-	if (!from || !to)
-		return ENOBUFS;
-	if (from == to)
+	if (before == account)
 		return 0;
-	if (__sync_fetch_and_add(to, 1) >= FLOW_SHARE) {
-		__sync_fetch_and_add(to, -1);
-		flow_make_room();
-		if (__sync_fetch_and_add(to, 1) >= FLOW_SHARE) {
-			__sync_fetch_and_add(to, -1);
-			return ENOBUFS;
-		}
-	}
-	__sync_fetch_and_add(from, -1);
-	flow->originator = uid;
+	if (!flow_share_take(account) && !(flow_make_room() && flow_share_take(account)))
+		return ENOBUFS;
+	flow->originator.account = account;
+	flow_share_give(before);
 	return 0;
+}
+
+/* In whose share what carries these records on is. */
+static __always_inline __u32 history_account(const struct history *history,
+					     const struct records_hop *first)
+{
+	const struct records_originator *originator = history_originator(history);
+
+	return originator ? originator->account : first->client.uid;
 }
 
 /* The records of the flow that this socket is about to begin. Returns 0 or an errno. */
@@ -199,13 +203,13 @@ static __always_inline int flow_records_set(struct bpf_sockopt *ctx, struct bpf_
 		return ENOMEM;
 	if (flow_find(own->socket, &destination))
 		return EISCONN;
-	number = flow_make(own->socket, &destination, (__u32)bpf_get_current_uid_gid(), 1);
+	number = flow_make(own->socket, &destination, account_of_current(), 1);
 	flow = number ? flow_get(number) : 0;
 	history = flow ? bpf_map_lookup_elem(&flow_histories, &number) : 0;
 	if (!history)
 		return ENOBUFS;
 	first = history_read(ctx, offset, length, history, &reading) ? history_hop(history, 0) : 0;
-	error = first ? flow_hand_over(flow, first->client.uid) : EBADMSG;
+	error = first ? flow_hand_over(flow, history_account(history, first)) : EBADMSG;
 	if (error) {
 		flow_end(number, own->socket);
 		return error;
@@ -216,6 +220,25 @@ static __always_inline int flow_records_set(struct bpf_sockopt *ctx, struct bpf_
 		return EISCONN;
 	flow_keep(own, number);
 	return 0;
+}
+
+/*
+ * What is carried on for an originator goes where his own packets would have gone, by rules on marks:
+ * those of a VPN keep its own out of its tunnel, and would lead what a service sends for it back.
+ */
+static __always_inline void socket_mark(struct bpf_sock *sk, const struct history *history)
+{
+	const struct records_originator *originator = history_originator(history);
+	const void *image = policy_in_force();
+	const struct policy_header *header = image ? policy_line(image, 0) : 0;
+	int mark, priority;
+
+	if (!originator || !header || header->flags & POLICY_LOSE_MARK)
+		return;
+	mark = originator->mark;
+	priority = originator->priority;
+	bpf_setsockopt(sk, SOL_SOCKET, SO_MARK, &mark, sizeof(mark));
+	bpf_setsockopt(sk, SOL_SOCKET, SO_PRIORITY, &priority, sizeof(priority));
 }
 
 /* The records of a socket's next connection. Returns 0 or an errno. */
@@ -230,7 +253,10 @@ static __always_inline int socket_records_set(struct bpf_sockopt *ctx, struct bp
 		count(COUNT_NO_MEMORY);
 		return ENOMEM;
 	}
-	return history_read(ctx, offset, length, history, &reading) ? 0 : EBADMSG;
+	if (!history_read(ctx, offset, length, history, &reading))
+		return EBADMSG;
+	socket_mark(sk, history);
+	return 0;
 }
 
 /* What a service tells: the peer by which its client is to hear it. */
@@ -256,7 +282,7 @@ static __always_inline int flow_peer_set(struct bpf_sockopt *ctx)
 		return option_fail(EINVAL);
 	number = flow_find(socket, &address);
 	if (!number) {
-		number = flow_make(socket, &address, flow->originator, flow->history);
+		number = flow_make(socket, &address, flow->originator.account, flow->history);
 		made = number ? flow_get(number) : 0;
 		if (!made) {
 			count(COUNT_FLOW_FULL);
@@ -268,6 +294,7 @@ static __always_inline int flow_peer_set(struct bpf_sockopt *ctx)
 			return option_fail(ENOBUFS);
 		}
 		id = made->hop.flow;
+		made->originator = flow->originator;
 		made->hop = flow->hop;
 		made->hop.flow = id;
 		made->hop.destination = address;

@@ -6,6 +6,7 @@
 #ifndef WAYBILL_KERNEL_STATE_H
 #define WAYBILL_KERNEL_STATE_H
 
+#include "../decision/address.h"
 #include "../record/records.h"
 
 /*
@@ -69,6 +70,8 @@ struct history {
 	__u16 hop_count;
 	__u16 presumed; /* bit n: hop n was presumed */
 	__u16 used; /* a connection with these records was established: they are not for another */
+	__u16 originator; /* offset in parts, plus 8; 0: there is none */
+	__u16 reserved[3];
 	__u16 hop[WAYBILL_HOPS_MAX]; /* offsets in parts */
 	__u64 parts[HISTORY_PARTS_MAX / 8];
 };
@@ -114,12 +117,10 @@ struct connection {
 	__u8 indexed; /* it is found by its addresses */
 	__u32 share;  /* in which it is counted */
 	__u32 number;
+	struct records_originator originator;
 	struct records_hop hop;
 };
 
-/* host byte order; number 0 is none's */
-#define CONNECTION_ADDRESS4 0x7f700000U
-#define CONNECTION_MASK 0xfffffU
 #define CONNECTIONS_MAX (CONNECTION_MASK + 1)
 #define CONNECTIONS_DEFAULT (1 << 18)
 #define CONNECTIONS_MIN 64
@@ -152,7 +153,10 @@ struct accepted {
 	__u32 reserved;
 };
 
-/* Counters of a table's users, by a hash of the uid. Those who share one share what it allows. */
+/*
+ * Counters of a table's users, by a hash of their account: the uid, or for all in a user namespace
+ * the one account of that. Those who share a counter share what it allows.
+ */
 #define SHARES_BITS 12
 #define SHARES_MAX (1 << SHARES_BITS)
 
@@ -189,16 +193,16 @@ struct datagram_flow {
 	__u64 used;   /* CLOCK_BOOTTIME of its last datagram, either way; 0 while it is new */
 	__u64 taken;  /* socket of the service that knows of it already */
 	__u64 issued;
-	__u32 originator; /* uid, in whose share it is */
-	__u16 state;      /* enum flow_state */
-	__u16 port;       /* of the service, network order */
+	struct records_originator originator; /* in whose share it is */
+	__u16 state; /* enum flow_state */
+	__u16 port;  /* of the service, network order */
 	__u16 hop_count;
 	__u16 context_size;
 	__u16 history;   /* it has one */
 	__u16 connected; /* it lives as long as the socket is connected to it */
 };
 
-/* So many flows at once, and of one originator's user; users who share a counter share that. */
+/* So many flows at once, and so many of one account, if as many are left for the others. */
 #define FLOWS_MAX 65536
 #define FLOW_SHARE (FLOWS_MAX / 8)
 #define FLOW_IDLE_DEFAULT (60 * 1000000000ULL)
@@ -207,6 +211,8 @@ struct datagram_flow {
 struct flow_numbers {
 	__u64 last;
 	__u64 swept; /* CLOCK_BOOTTIME */
+	__u32 total; /* flows that are counted in shares */
+	__u32 reserved;
 };
 
 enum counter {
@@ -235,6 +241,9 @@ enum counter {
 	COUNT_FLOW_LATE,       /* datagrams refused: a service's reply from a flow that has ended */
 	COUNT_EVENTS_LEFT_OUT, /* events beyond what a monitor wants in a second */
 	COUNT_BROKEN,          /* refused: the kernel half found what cannot be */
+	COUNT_UNHEARD,         /* connects refused: nobody listens at a loopback address */
+	COUNT_NO_SOURCE,       /* connects refused: no port, or another has the same addresses */
+	COUNT_ASKED_IN_VAIN,   /* for records of a connection that has none, as far as we can tell */
 	COUNT_USED_AGAIN,      /* connects refused: a socket of IPv6, redirected by IPv4 before */
 	COUNTERS
 };
@@ -312,7 +321,7 @@ struct reset_datagrams {
 };
 
 _Static_assert(sizeof(struct connection) <= 432, "fits the allocator's 512 bytes with its header");
-_Static_assert(sizeof(struct datagram_flow) <= 176,
+_Static_assert(sizeof(struct datagram_flow) <= 184,
 	       "fits the allocator's 256 bytes with its header");
 _Static_assert(sizeof(struct history) <= 1984, "fits the allocator's 2 KiB with its header");
 

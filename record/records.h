@@ -22,6 +22,7 @@
  * covered by the MAC, carried on in their place, and otherwise ignored.
  */
 #define RECORDS_PART_HOP 1
+#define RECORDS_PART_ORIGINATOR 2
 
 struct records_header {
 	__u32 magic;
@@ -53,6 +54,18 @@ struct records_hop {
 	__u64 netns;        /* cookie of the client's network namespace */
 };
 
+/* What the originator's socket was when it connected. Before the first hop; there is one, or none. */
+struct records_originator {
+	__u16 type;
+	__u16 length;
+	__u32 account; /* in whose share its connections are: its user, or its user namespace */
+	__u32 mark;
+	__u32 priority;
+	__u8 dscp;
+	__u8 reserved[7]; /* 0 */
+};
+
+#define RECORDS_ORIGINATOR_SIZE 24
 #define RECORDS_HEADER_SIZE 32
 #define RECORDS_HOP_SIZE 112
 #define RECORDS_HOP_FLOW 24 /* offset of "flow" in a hop */
@@ -62,8 +75,10 @@ struct records_hop {
 
 _Static_assert(sizeof(struct records_header) == RECORDS_HEADER_SIZE, "header has no padding");
 _Static_assert(sizeof(struct records_hop) == RECORDS_HOP_SIZE, "hop has no padding");
+_Static_assert(sizeof(struct records_originator) == RECORDS_ORIGINATOR_SIZE, "nor has that");
 _Static_assert(__builtin_offsetof(struct records_hop, flow) == RECORDS_HOP_FLOW, "as said");
-_Static_assert(WAYBILL_HOPS_MAX *RECORDS_HOP_SIZE <= RECORDS_PARTS_MAX, "all hops fit");
+_Static_assert(RECORDS_ORIGINATOR_SIZE + WAYBILL_HOPS_MAX * RECORDS_HOP_SIZE <= RECORDS_PARTS_MAX,
+	       "all hops fit");
 
 /* What a walk over the parts has found so far. Offsets are from the first part. All 0 before it. */
 struct records_reading {
@@ -87,11 +102,11 @@ records_header_valid(const struct records_header *h, __u32 length)
 	       h->hop_count > 0 && h->hop_count <= WAYBILL_HOPS_MAX;
 }
 
-enum records_word { RECORDS_MALFORMED, RECORDS_WORD, RECORDS_HOP };
+enum records_word { RECORDS_MALFORMED, RECORDS_WORD, RECORDS_HOP, RECORDS_ORIGINATOR };
 
 /*
  * Takes the parts one word at a time, the first with offset 0. Returns RECORDS_MALFORMED, or
- * RECORDS_HOP for the first word of a hop, else RECORDS_WORD. After the last word
+ * RECORDS_HOP or RECORDS_ORIGINATOR for the first word of one, else RECORDS_WORD. After the last word
  * records_reading_ended() has to say yes.
  */
 static inline __attribute__((always_inline)) enum records_word
@@ -103,6 +118,10 @@ records_read_word(struct records_reading *reading, __u32 offset, __u64 word)
 		if (type == 0 || length < 8 || length % 8)
 			return RECORDS_MALFORMED;
 		reading->next_part = offset + length;
+		if (type == RECORDS_PART_ORIGINATOR)
+			return length < RECORDS_ORIGINATOR_SIZE || reading->hop_count ?
+				       RECORDS_MALFORMED :
+				       RECORDS_ORIGINATOR;
 		if (type != RECORDS_PART_HOP)
 			return RECORDS_WORD;
 		if (length < RECORDS_HOP_SIZE || reading->hop_count >= WAYBILL_HOPS_MAX)

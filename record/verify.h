@@ -65,6 +65,7 @@ static inline int records_walk(const void *blob, size_t length, struct records_h
 		case RECORDS_HOP:
 			hops->offset[hops->count++] = offset;
 			break;
+		case RECORDS_ORIGINATOR:
 		case RECORDS_WORD:
 			break;
 		}

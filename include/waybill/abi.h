@@ -176,6 +176,13 @@ struct waybill_info {
 	struct waybill_address original_destination; /* what the client asked for */
 	struct waybill_process originator;           /* the application at the start of the chain */
 	struct waybill_process client; /* who made this connection: the originator, or a service */
+	/* Of the originator's socket when it connected, or of the flow's first datagram: */
+	__u32 mark;     /* SO_MARK */
+	__u32 priority; /* SO_PRIORITY */
+	__u8 dscp;      /* the upper six bits of IP_TOS or IPV6_TCLASS */
+	__u8 reserved2[7];
 };
+
+#define WAYBILL_INFO_SIZE_1 152 /* of the first version, up to mark */
 
 #endif

@@ -466,6 +466,8 @@ static int compile_header(struct compilation *compilation, struct policy_header 
 	header->generation = compilation->target->generation;
 	header->lines = compilation->builder.lines;
 	header->records_expire = compilation->policy->records_expire;
+	header->flags = (compilation->policy->lose_mark ? POLICY_LOSE_MARK : 0) |
+			(compilation->policy->redirect_unheard ? POLICY_REDIRECT_UNHEARD : 0);
 	header->flow_idle = compilation->policy->datagram_idle / 1000000;
 	header->applied = now.tv_sec * 1000000000ULL + now.tv_nsec;
 	return 0;

@@ -83,7 +83,12 @@ static int load_limits(struct load *load, const struct file_limits *file, struct
 	struct place hops = { .list = "limits", .key = "hops" };
 	struct place expire = { .list = "limits", .key = "records_expire" };
 	struct place idle = { .list = "limits", .key = "datagram_idle" };
+	struct place mark = { .list = "limits", .key = "keep_mark" };
+	struct place unheard = { .list = "limits", .key = "unheard" };
+	static const char *const answers[] = { "yes", "no", NULL };
+	static const char *const choices[] = { "refuse", "redirect", NULL };
 	uint64_t number = WAYBILL_HOPS_DEFAULT;
+	size_t lose = 0, redirect = 0;
 	int error = load_number(load, hops, file->hops, 1, WAYBILL_HOPS_MAX, &number);
 
 	policy->hop_limit = number;
@@ -100,6 +105,12 @@ static int load_limits(struct load *load, const struct file_limits *file, struct
 		if (error)
 			error = refuse(load, &idle, file->datagram_idle, error);
 	}
+	if (!error)
+		error = load_choice(load, mark, file->keep_mark, answers, &lose);
+	if (!error)
+		error = load_choice(load, unheard, file->unheard, choices, &redirect);
+	policy->lose_mark = lose;
+	policy->redirect_unheard = redirect;
 	return error;
 }
 

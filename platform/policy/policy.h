@@ -92,6 +92,7 @@ struct policy {
 	char *source; /* path of the file, or what made it */
 	uint32_t hop_limit;
 	uint64_t records_expire; /* nanoseconds */
+	bool lose_mark, redirect_unheard; /* see enum policy_flag */
 	uint64_t datagram_idle;  /* nanoseconds */
 	struct service *service; /* in the order of the file */
 	size_t services;

@@ -30,6 +30,8 @@ static const cyaml_schema_field_t limits_fields[] = {
 	TEXT_OPTIONAL("hops", struct file_limits, hops),
 	TEXT_OPTIONAL("records_expire", struct file_limits, records_expire),
 	TEXT_OPTIONAL("datagram_idle", struct file_limits, datagram_idle),
+	TEXT_OPTIONAL("keep_mark", struct file_limits, keep_mark),
+	TEXT_OPTIONAL("unheard", struct file_limits, unheard),
 	CYAML_FIELD_END,
 };
 

@@ -13,6 +13,8 @@ struct file_limits {
 	char *hops;
 	char *records_expire;
 	char *datagram_idle;
+	char *keep_mark;
+	char *unheard;
 };
 
 struct file_endpoint {

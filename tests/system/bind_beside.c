@@ -30,7 +30,7 @@ static const struct {
 	{ AF_INET, SOCK_STREAM, 0, "127.0.0.1" },  { AF_INET, SOCK_STREAM, 0, "0.0.0.0" },
 	{ AF_INET, SOCK_STREAM, 0, "127.66.0.9" }, { AF_INET6, SOCK_STREAM, 0, "::1" },
 	{ AF_INET6, SOCK_STREAM, 0, "::" },        { AF_INET6, SOCK_STREAM, 0, "::ffff:127.0.0.1" },
-	{ AF_INET, SOCK_STREAM, 262, "0.0.0.0" },  { AF_INET, SOCK_DGRAM, 0, "127.96.0.1" },
+	{ AF_INET, SOCK_STREAM, 262, "0.0.0.0" },  { AF_INET, SOCK_DGRAM, 0, "127.0.0.9" },
 	{ AF_INET, SOCK_DGRAM, 0, "0.0.0.0" },     { AF_INET6, SOCK_DGRAM, 0, "::" },
 };
 

@@ -100,7 +100,7 @@ int main(void)
 {
 	unsigned char records[WAYBILL_RECORDS_MAX];
 	uint32_t number, first, last, highest;
-	struct records_hop *hop = (void *)(records + RECORDS_HEADER_SIZE);
+	struct records_hop *hop = (void *)(records + RECORDS_HEADER_SIZE + RECORDS_ORIGINATOR_SIZE);
 	int listener, onward;
 	struct world world;
 	char text[64];

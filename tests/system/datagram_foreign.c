@@ -92,11 +92,31 @@ static int squat(void *data)
 		setsockopt(fd, IPPROTO_IPV6, IPV6_FREEBIND, &one, sizeof(one));
 		flow_address_of(family, number, &to);
 		((struct sockaddr_in *)&to)->sin_port = htons(SERVICE_PORT(1));
-		EXPECT(bind(fd, (void *)&to, sizeof(struct sockaddr_in6)) < 0 && errno == EACCES,
+		EXPECT(bind(fd, (void *)&to, sizeof(struct sockaddr_in6)) < 0 && errno == EADDRNOTAVAIL,
 		       "%s", strerror(errno));
 		close(fd);
 	}
 	return 0;
+}
+
+static ssize_t send_from(int fd, struct in_addr from, struct sockaddr_in *to)
+{
+	char control[CMSG_SPACE(sizeof(struct in_pktinfo))]
+		__attribute__((aligned(8))) = { 0 };
+	struct iovec data = { .iov_base = (char *)"fake", .iov_len = 4 };
+	struct msghdr message = { .msg_name = to,
+				  .msg_namelen = sizeof(*to),
+				  .msg_iov = &data,
+				  .msg_iovlen = 1,
+				  .msg_control = control,
+				  .msg_controllen = sizeof(control) };
+	struct cmsghdr *at = CMSG_FIRSTHDR(&message);
+
+	at->cmsg_level = SOL_IP;
+	at->cmsg_type = IP_PKTINFO;
+	at->cmsg_len = CMSG_LEN(sizeof(struct in_pktinfo));
+	((struct in_pktinfo *)CMSG_DATA(at))->ipi_spec_dst = from;
+	return sendmsg(fd, &message, 0);
 }
 
 /* From the flow's address, but not from the service's port. */
@@ -107,12 +127,14 @@ static void pretend(int own)
 	char data[16];
 	int fd = datagram_socket(V4);
 
+	/* Nobody binds it, but a control message may name it. */
 	((struct sockaddr_in *)&from)->sin_port = 0;
-	EXPECT(!bind(fd, (void *)&from, length));
+	EXPECT(bind(fd, (void *)&from, length) && errno == EADDRNOTAVAIL);
 	length = sizeof(to);
 	EXPECT(!getsockname(own, (void *)&to, &length));
 	((struct sockaddr_in *)&to)->sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-	EXPECT(sendto(fd, "fake", 4, 0, (void *)&to, length) == 4, "%s", strerror(errno));
+	EXPECT(send_from(fd, ((struct sockaddr_in *)&from)->sin_addr, (void *)&to) == 4, "%s",
+	       strerror(errno));
 	datagram_wait(own);
 	length = sizeof(to);
 	EXPECT(recvfrom(own, data, sizeof(data), 0, (void *)&to, &length) == 4);

@@ -35,7 +35,8 @@ static void ask(struct world *world)
 		struct records_header header;
 		unsigned char bytes[WAYBILL_RECORDS_MAX];
 	} blob;
-	const struct records_hop *hop = (const void *)(blob.bytes + RECORDS_HEADER_SIZE);
+	const struct records_hop *hop = (const void *)(blob.bytes + RECORDS_HEADER_SIZE +
+						       RECORDS_ORIGINATOR_SIZE);
 	int fd = datagram_socket(V4);
 	uint32_t number = 1, ahead = 0;
 

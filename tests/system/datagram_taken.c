@@ -104,7 +104,7 @@ static void room_for_some(void)
 {
 	static const size_t all = CMSG_SPACE(4) + CMSG_SPACE(sizeof(struct in6_pktinfo)) +
 				  CMSG_SPACE(sizeof(struct in_pktinfo)) +
-				  CMSG_SPACE(sizeof(struct sockaddr_in)) + CMSG_SPACE(160) +
+				  CMSG_SPACE(sizeof(struct sockaddr_in)) + CMSG_SPACE(184) +
 				  CMSG_SPACE(5);
 	struct sockaddr_storage to;
 	socklen_t length = datagram_address(V4, 0, &to);
@@ -131,14 +131,14 @@ static void room_for_some(void)
 		if (arrival.number) {
 			size = sizeof(bytes);
 			EXPECT(!waybill_flow_records_query(service, arrival.number, bytes, &size));
-			EXPECT(size == 160, "%zu", size);
+			EXPECT(size == 184, "%zu", size);
 			size = sizeof(bytes);
 			EXPECT(!waybill_flow_context_query(service, arrival.number, bytes, &size));
 			EXPECT(size == 5 && !memcmp(bytes, "for a", 5));
 			size = 0;
 			EXPECT(waybill_flow_records_query(service, arrival.number, NULL, &size) ==
 				       -ERANGE &&
-			       size == 160);
+			       size == 184);
 		}
 		/* Who was not told of the flow is told with the next one. */
 		EXPECT(sendto(fd, "ab", 2, 0, (void *)&to, length) == 2);

@@ -539,7 +539,7 @@ static void check(struct policy_image *image, const struct attempt *attempt)
 
 int main(int argc, char **argv)
 {
-	unsigned int tally[DECISION_FLOW_LATE + 2] = { 0 };
+	unsigned int tally[DECISIONS + 1] = { 0 };
 	pthread_t thread;
 
 	EXPECT(argc >= 3);

@@ -131,7 +131,7 @@ int main(void)
 	as_service(&world, 0);
 	descriptor = accept_from(listener);
 	EXPECT_RESULT(state_of(descriptor), WAYBILL_REDIRECTED_BY_SELF);
-	EXPECT(records_of(descriptor, records) == 160);
+	EXPECT(records_of(descriptor, records) == 184);
 	close(listener);
 
 	/* By cgroup alone, one that a's is below: one hook is enough for both. */

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * The info is extensible by size: a caller with a larger struct gets the 152 bytes of this version,
- * is told so twice, and keeps the rest of its struct; one with a smaller struct gets ERANGE.
+ * The info is extensible by size: a caller with a larger struct gets the 168 bytes of this version,
+ * is told so twice, and keeps the rest of its struct; one with a struct of the version before gets
+ * the 152 bytes of that; one with a smaller struct gets ERANGE.
  */
 #include "records_tools.h"
 
@@ -10,7 +11,7 @@ struct later_info {
 	unsigned char later[360];
 };
 
-_Static_assert(sizeof(struct waybill_info) == 152, "the first version");
+_Static_assert(sizeof(struct waybill_info) == 168, "the second version");
 
 int main(void)
 {
@@ -25,14 +26,16 @@ int main(void)
 	world_policy(&world, 1, NULL);
 	listener = listener_of(&world, 0, V4, false);
 	redirect_application(&world, 0, listener, V4, &leg);
-	for (size_t room = sizeof(info.now); room <= sizeof(info); room++) {
+	for (size_t room = WAYBILL_INFO_SIZE_1; room <= sizeof(info); room++) {
+		size_t wanted = room < sizeof(info.now) ? WAYBILL_INFO_SIZE_1 : sizeof(info.now);
+
 		memset(&info, 0xa5, sizeof(info));
 		size = room;
 		EXPECT_RESULT(query(leg.accepted, WAYBILL_REDIRECT_INFO, &info, &size), 0);
-		EXPECT(size == 152 && info.now.size == 152, "room %zu", room);
+		EXPECT(size == wanted && info.now.size == wanted, "room %zu", room);
 		EXPECT(info.now.reserved == 0 && info.now.client.application == 0);
-		for (size_t i = 0; i < sizeof(info.later); i++)
-			EXPECT(info.later[i] == 0xa5, "room %zu, byte %zu", room, i);
+		for (size_t i = wanted; i < sizeof(info); i++)
+			EXPECT(((unsigned char *)&info)[i] == 0xa5, "room %zu, byte %zu", room, i);
 	}
 	size = 151;
 	EXPECT_RESULT(query(leg.accepted, WAYBILL_REDIRECT_INFO, &info, &size), -ERANGE);

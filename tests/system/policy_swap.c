@@ -103,7 +103,7 @@ static struct policy *policy(int variant)
 	struct policy *result;
 	FILE *file = fdopen(mkstemp(path), "w");
 
-	fprintf(file, "version: 1\nlimits: { hops: %d }\nservices:\n", 4 + variant);
+	fprintf(file, "version: 1\nlimits: { unheard: redirect, hops: %d }\nservices:\n", 4 + variant);
 	for (int i = 0; i < 2; i++)
 		fprintf(file,
 			"  - { name: %c, weight: %d, endpoint: { tcp: %d }, identity: { cgroup: "

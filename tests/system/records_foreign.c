@@ -53,7 +53,7 @@ int main(void)
 	as_service(&world, 0);
 	friends.accepted = accept_from(listener[0]);
 	EXPECT_RESULT(state_of(friends.accepted), WAYBILL_REDIRECTED_BY_SELF);
-	EXPECT(records_of(friends.accepted, records) == 160);
+	EXPECT(records_of(friends.accepted, records) == 184);
 
 	/* The one that they were issued to may. */
 	EXPECT_RESULT(set_records(onward, records, size), 0);

@@ -83,7 +83,7 @@ static void cut_and_lengthen(void)
 
 static void *hop(int i)
 {
-	return forged + RECORDS_HEADER_SIZE + i * RECORDS_HOP_SIZE;
+	return forged + RECORDS_HEADER_SIZE + RECORDS_ORIGINATOR_SIZE + i * RECORDS_HOP_SIZE;
 }
 
 static void rearrange(void)
@@ -94,7 +94,8 @@ static void rearrange(void)
 		/* One cut out, with all that comes after moved up. */
 		begin();
 		memmove(hop(i), hop(i + 1),
-			size - RECORDS_HEADER_SIZE - (i + 1) * RECORDS_HOP_SIZE);
+			size - RECORDS_HEADER_SIZE - RECORDS_ORIGINATOR_SIZE -
+				(i + 1) * RECORDS_HOP_SIZE);
 		header_mend(size - RECORDS_HOP_SIZE, SERVICES - 1);
 		expect_refused("hop cut out", size - RECORDS_HOP_SIZE, i);
 		for (int j = 0; j < i; j++) {
@@ -162,7 +163,7 @@ static void mix(int other)
 	expect_refused("MAC of other records", size, 0);
 	for (int i = 0; i < SERVICES; i++) {
 		begin();
-		memcpy(hop(i), second + RECORDS_HEADER_SIZE + i * RECORDS_HOP_SIZE,
+		memcpy(hop(i), second + RECORDS_HEADER_SIZE + RECORDS_ORIGINATOR_SIZE + i * RECORDS_HOP_SIZE,
 		       RECORDS_HOP_SIZE);
 		header_mend(size, SERVICES);
 		expect_refused("hop of other records", size, i);
@@ -239,7 +240,8 @@ int main(void)
 	refused = counted(&world, COUNT_RECORDS_BAD);
 	EXPECT(refused == 0);
 	size = records_of(leg[SERVICES - 1].accepted, genuine);
-	EXPECT(size == RECORDS_HEADER_SIZE + SERVICES * RECORDS_HOP_SIZE + RECORDS_MAC_SIZE);
+	EXPECT(size == RECORDS_HEADER_SIZE + RECORDS_ORIGINATOR_SIZE + SERVICES * RECORDS_HOP_SIZE +
+			       RECORDS_MAC_SIZE);
 	onward = socket_of(V4, 0);
 	edit();
 	cut_and_lengthen();

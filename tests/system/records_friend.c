@@ -33,7 +33,7 @@ int main(void)
 		as_service(&world, 0);
 		friends.accepted = accept_from(listener);
 		EXPECT_RESULT(state_of(friends.accepted), WAYBILL_REDIRECTED_BY_SELF);
-		EXPECT(records_of(friends.accepted, records) == 160);
+		EXPECT(records_of(friends.accepted, records) == 184);
 		close(friends.client);
 		close(friends.accepted);
 	}

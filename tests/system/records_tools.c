@@ -50,7 +50,8 @@ void policy_limited(struct world *world, int services, const char *limits)
 {
 	char text[8192];
 	int length =
-		snprintf(text, sizeof(text), "version: 1\nlimits: { %s }\nservices:\n", limits);
+		snprintf(text, sizeof(text), "version: 1\nlimits: { unheard: redirect, %s }\nservices:\n",
+			 limits);
 
 	for (int i = 0; i < services; i++)
 		length += snprintf(text + length, sizeof(text) - length,

@@ -20,7 +20,7 @@ static struct policy *policy(int hops)
 	struct policy *result;
 	FILE *file = fdopen(mkstemp(path), "w");
 
-	fprintf(file, "version: 1\nlimits: { hops: %d }\nservices:\n", hops);
+	fprintf(file, "version: 1\nlimits: { unheard: redirect, hops: %d }\nservices:\n", hops);
 	for (int i = 0; i < POLICY_SERVICES_MAX; i++)
 		fprintf(file,
 			"  - { name: s%d, weight: %d, endpoint: { tcp: %d }, identity: { user: %d "

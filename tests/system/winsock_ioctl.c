@@ -188,7 +188,7 @@ static void no_context(int listener)
 	redirect_application(&world, 0, listener, V4, &leg);
 	EXPECT(ask(leg.accepted, CONTEXT, NULL, 0, &count) == FWP_E_NOT_FOUND && count == 0);
 	EXPECT(ask(leg.accepted, CONTEXT, buffer, 2048, &count) == FWP_E_NOT_FOUND && count == 0);
-	EXPECT(!ask(leg.accepted, RECORDS, buffer, 2048, &count) && count == 160);
+	EXPECT(!ask(leg.accepted, RECORDS, buffer, 2048, &count) && count == 184);
 }
 
 static void not_up(void)
@@ -218,7 +218,7 @@ int main(void)
 	listener = listener_of(&world, 0, V4, false);
 	redirect_application(&world, 0, listener, V4, &leg);
 	EXPECT(ask(leg.accepted, RECORDS, NULL, 0, &count) == ERROR_INSUFFICIENT_BUFFER);
-	EXPECT(count == 160, "%u", count);
+	EXPECT(count == 184, "%u", count);
 	sizes(RECORDS, count);
 	habits(RECORDS, count);
 	sizes(CONTEXT, 5);

@@ -176,7 +176,7 @@ static void expect_log(const char *protocol, int wanted)
 		if (kinds[i] != 'w')
 			continue;
 		snprintf(words, sizeof(words), "context \"for %c\", %d bytes of records", 'a' + i,
-			 160 + 112 * i);
+			 184 + 112 * i);
 		expect_lines(i, words, wanted);
 		expect_lines(i, protocol, wanted);
 		expect_lines(i, "error", 0);

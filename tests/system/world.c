@@ -198,6 +198,9 @@ int world_apply(struct world *world, const char *text)
 	int descriptor = mkstemp(path), error;
 	FILE *file = fdopen(descriptor, "w");
 
+	/* Destinations of tests are on loopback, and not at all of them somebody listens. */
+	if (!strstr(text, "limits:"))
+		fputs("limits: { unheard: redirect }\n", file);
 	for (; *text; text++)
 		if (text[0] == '%' && text[1] == 'C') {
 			fputs(world->cgroup, file);

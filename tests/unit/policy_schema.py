@@ -133,7 +133,7 @@ def keys_of_reference():
             for prefix in prefixes:
                 keys[prefix + name] = {
                     "required": default == "required",
-                    "default": default if re.fullmatch(r"[0-9]+[smh]?|block|pass|no|yes", default) else None,
+                    "default": default if re.fullmatch(r"[0-9]+[smh]?|block|pass|no|yes|refuse|redirect", default) else None,
                     "type": cells.get("type", cells.get("entries")),
                 }
                 for end in range(len(name)):

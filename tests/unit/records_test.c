@@ -298,7 +298,9 @@ static void malformed_parts_are_refused(void **state)
 	} part[] = {
 		{ 0x8001, 8, 8, 0 },
 		{ 0x7fff, 64, 64, 0 },
-		{ 0x0002, 16, 16, 0 },
+		{ 0x0003, 16, 16, 0 },
+		/* That of the originator comes before all hops. */
+		{ RECORDS_PART_ORIGINATOR, 24, 24, -EBADMSG },
 		{ 0x0000, 8, 8, -EBADMSG },
 		{ 0x8001, 0, 8, -EBADMSG },
 		{ 0x8001, 4, 8, -EBADMSG },
@@ -321,6 +323,15 @@ static void malformed_parts_are_refused(void **state)
 			b.header.hop_count = 2, b.header.service = b.header.flow = 0;
 		blob_end(&b);
 		assert_int_equal(blob_verify(&b), part[i].result);
+	}
+
+	for (unsigned int length = 8; length <= 32; length += 8) {
+		blob_begin(&b);
+		blob_part(&b, RECORDS_PART_ORIGINATOR, length, length);
+		blob_hop(&b, 1);
+		blob_end(&b);
+		assert_int_equal(blob_verify(&b),
+				 length < RECORDS_ORIGINATOR_SIZE ? -EBADMSG : 0);
 	}
 
 	/* Long enough for a hop, and yet none in it. */
