@@ -206,7 +206,7 @@ static int prepare(struct run *run)
 
 	if (refuse_others())
 		return EXIT_FAILED;
-	error = instance_create_private(NULL, &run->instance, &message);
+	error = instance_create_private(NULL, 0, &run->instance, &message);
 	if (!error)
 		error = apply_policy(run, &message);
 	if (error)

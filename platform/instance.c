@@ -453,7 +453,8 @@ int instance_down(const char *name, bool *found, struct message *message)
 	return error;
 }
 
-int instance_create_private(const char *cgroup, struct instance **out, struct message *message)
+int instance_create_private(const char *cgroup, uint32_t connections, struct instance **out,
+			    struct message *message)
 {
 	char mount[PATH_MAX / 2], path[256], directory[PATH_MAX];
 	struct instance *instance;
@@ -466,7 +467,7 @@ int instance_create_private(const char *cgroup, struct instance **out, struct me
 				     sizeof(directory), message);
 	if (error)
 		return error;
-	instance = instance_new("private", 0);
+	instance = instance_new("private", connections);
 	if (!instance)
 		return fail(message, -ENOMEM, "out of memory");
 	error = load(instance, &instance->programs, message);

@@ -71,9 +71,9 @@ int instance_open(const char *name, struct instance **instance, struct message *
 int instance_cgroup_check(const struct instance *instance, struct message *message);
 /*
  * Makes an instance that is pinned nowhere: it lives until it is closed, and until every process
- * that has inherited its descriptors has ended. For `run`.
+ * that has inherited its descriptors has ended. connections as above; 0: the default. For `run`.
  */
-int instance_create_private(const char *cgroup, struct instance **instance,
+int instance_create_private(const char *cgroup, uint32_t connections, struct instance **instance,
 			    struct message *message);
 void instance_close(struct instance *instance);
 /*

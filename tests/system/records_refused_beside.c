@@ -20,7 +20,7 @@ static struct instance *run_beside(struct world *world)
 	struct instance *instance;
 	struct policy *policy;
 
-	EXPECT(!instance_create_private(world->cgroup, &instance, &message), "%s", message.text);
+	EXPECT(!instance_create_private(world->cgroup, 0, &instance, &message), "%s", message.text);
 	EXPECT(!policy_load_text("other", other_policy, strlen(other_policy), &policy, &message),
 	       "%s", message.text);
 	EXPECT(!instance_apply(instance, policy, &result, &message), "%s", message.text);
