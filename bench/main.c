@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
  * bench: what Waybill costs, next to what there is without it. Every row is measured in every
- * round, in turns that follow each other, and the order moves on by one from round to round: the
- * machine drifts, and ratios of neighbours do not.
+ * round, in turns that follow each other, and each round has an order of its own: the machine
+ * drifts, and ratios of neighbours do not; a turn suffers from what the one before has left.
  */
 #include "bench.h"
 
@@ -14,25 +14,47 @@
 #include <sys/utsname.h>
 
 #define CONNECTS "connect, accept, query, close"
+#define CONNECTS6 "the same by IPv6"
 #define ORDINARY "the same, closed without a reset"
+#define ORDINARY6 "the same by IPv6, closed without a reset"
+#define OPENS "connect, accept, query, close, while others are open"
 #define QUERIES "one query, connection established"
 #define OPTIONS "one call, no connection"
 #define DATAGRAMS "sendto and recvfrom"
 #define COMMANDS "a command, executed"
 
+/* What is aimed at. */
+#define TARGET_FIRST 1.10
+#define TARGET_THIRD 1.15
+#define TARGET_OPEN 1.15
+#define TARGET_UNMATCHED 1.015
+#define TARGET_INSIDE 1.03
+#define TARGET_NO_POLICY 1.005
+#define TARGET_OPTION 1.02
+
 enum {
 	PLAIN,
 	NFT,
 	REDIRECT,
+	CHAIN,
 	NO_POLICY,
 	F1_P1,
 	F10_P1000,
 	F1024_P1000000,
 	NEAR_MISS,
+	INSIDE,
+	USER,
+	PLAIN6,
+	NFT6,
+	REDIRECT6,
 	CLOSED_PLAIN,
 	CLOSED_NFT,
 	CLOSED_REDIRECT,
+	CLOSED_CHAIN,
 	CLOSED_F10_P1000,
+	CLOSED_PLAIN6,
+	CLOSED_NFT6,
+	CLOSED_REDIRECT6,
 	PLACES
 };
 
@@ -40,16 +62,26 @@ static const struct place_recipe recipes[PLACES] = {
 	[PLAIN] = { .kind = PLACE_PLAIN },
 	[NFT] = { .kind = PLACE_NFT },
 	[REDIRECT] = { .kind = PLACE_REDIRECT },
+	[CHAIN] = { .kind = PLACE_CHAIN },
 	[NO_POLICY] = { .kind = PLACE_NO_POLICY },
 	[F1_P1] = { PLACE_UNMATCHED, 1, 1 },
 	[F10_P1000] = { PLACE_UNMATCHED, 10, 1000 },
 	[F1024_P1000000] = { PLACE_UNMATCHED, 1024, 1000000 },
 	[NEAR_MISS] = { PLACE_NEAR_MISS, 1024, 1000000 },
+	[INSIDE] = { PLACE_UNMATCHED, 10, 1000, .inside = true },
+	[USER] = { PLACE_UNMATCHED, 10, 1000, .by_user = true },
+	[PLAIN6] = { .kind = PLACE_PLAIN, .by_ipv6 = true },
+	[NFT6] = { .kind = PLACE_NFT, .by_ipv6 = true },
+	[REDIRECT6] = { .kind = PLACE_REDIRECT, .by_ipv6 = true },
 	/* Places of their own: sockets in TIME_WAIT make later connects there slower. */
 	[CLOSED_PLAIN] = { .kind = PLACE_PLAIN },
 	[CLOSED_NFT] = { .kind = PLACE_NFT },
 	[CLOSED_REDIRECT] = { .kind = PLACE_REDIRECT },
+	[CLOSED_CHAIN] = { .kind = PLACE_CHAIN },
 	[CLOSED_F10_P1000] = { PLACE_UNMATCHED, 10, 1000 },
+	[CLOSED_PLAIN6] = { .kind = PLACE_PLAIN, .by_ipv6 = true },
+	[CLOSED_NFT6] = { .kind = PLACE_NFT, .by_ipv6 = true },
+	[CLOSED_REDIRECT6] = { .kind = PLACE_REDIRECT, .by_ipv6 = true },
 };
 
 #define ROW(in, called, named, over, at, ...)                                                      \
@@ -68,31 +100,53 @@ static struct row connects[] = {
 	    CONNECT(QUERY_ORIGINAL)),
 	ROW(CONNECTS, "nft-unasked", "nft REDIRECT, no query", "direct", NFT,
 	    CONNECT(QUERY_NOTHING)),
-	ROW(CONNECTS, "records", "Waybill, WAYBILL_REDIRECT_RECORDS", "direct", REDIRECT,
-	    CONNECT(QUERY_RECORDS), .target = 1.10, .below = "nft"),
-	ROW(CONNECTS, "info", "Waybill, WAYBILL_REDIRECT_INFO", "direct", REDIRECT,
+	ROW(CONNECTS, "records", "first hop, WAYBILL_REDIRECT_RECORDS", "direct", REDIRECT,
+	    CONNECT(QUERY_RECORDS), .target = TARGET_FIRST, .below = "nft"),
+	ROW(CONNECTS, "info", "first hop, WAYBILL_REDIRECT_INFO", "direct", REDIRECT,
 	    CONNECT(QUERY_INFO)),
-	ROW(CONNECTS, "original", "Waybill, SO_ORIGINAL_DST", "direct", REDIRECT,
+	ROW(CONNECTS, "original", "first hop, SO_ORIGINAL_DST", "direct", REDIRECT,
 	    CONNECT(QUERY_ORIGINAL)),
-	ROW(CONNECTS, "unasked", "Waybill, no query", "direct", REDIRECT, CONNECT(QUERY_NOTHING)),
-	ROW(CONNECTS, "no-policy", "attached, no policy", "direct", NO_POLICY, CONNECT(QUERY_NAME)),
+	ROW(CONNECTS, "unasked", "first hop, no query", "direct", REDIRECT, CONNECT(QUERY_NOTHING)),
+	ROW(CONNECTS, "third", "third hop, WAYBILL_REDIRECT_RECORDS set and got", "direct", CHAIN,
+	    CONNECT(QUERY_RECORDS), .target = TARGET_THIRD),
+	ROW(CONNECTS, "no-policy", "attached, no policy", "direct", NO_POLICY, CONNECT(QUERY_NAME),
+	    .target = TARGET_NO_POLICY),
 	ROW(CONNECTS, "unmatched-1-1", "unmatched, 1 filter, 1 prefix", "direct", F1_P1,
-	    CONNECT(QUERY_NAME), .target = 1.03),
+	    CONNECT(QUERY_NAME), .target = TARGET_UNMATCHED),
 	ROW(CONNECTS, "unmatched-10-1000", "unmatched, 10 filters, 1,000 prefixes", "direct",
-	    F10_P1000, CONNECT(QUERY_NAME), .target = 1.03),
+	    F10_P1000, CONNECT(QUERY_NAME), .target = TARGET_UNMATCHED),
 	ROW(CONNECTS, "unmatched-1024-1000000", "unmatched, 1,024 filters, 1,000,000 prefixes",
-	    "direct", F1024_P1000000, CONNECT(QUERY_NAME), .target = 1.03),
+	    "direct", F1024_P1000000, CONNECT(QUERY_NAME), .target = TARGET_UNMATCHED),
 	ROW(CONNECTS, "near-miss", "the same, each condition met by half the filters", "direct",
-	    NEAR_MISS, CONNECT(QUERY_NAME), .target = 1.03),
+	    NEAR_MISS, CONNECT(QUERY_NAME), .target = TARGET_UNMATCHED),
+	ROW(CONNECTS, "unmatched-inside", "unmatched, 10 and 1,000, inside the service's cgroup",
+	    "direct", INSIDE, CONNECT(QUERY_NAME), .target = TARGET_INSIDE),
+	ROW(CONNECTS, "unmatched-user", "unmatched, 10 and 1,000, service told by user", "direct",
+	    USER, CONNECT(QUERY_NAME), .target = TARGET_INSIDE),
+	ROW(CONNECTS6, "direct6", "direct, getsockname", "direct6", PLAIN6, CONNECT(QUERY_NAME)),
+	ROW(CONNECTS6, "nft6", "nft REDIRECT, IP6T_SO_ORIGINAL_DST", "direct6", NFT6,
+	    CONNECT(QUERY_ORIGINAL)),
+	ROW(CONNECTS6, "records6", "first hop, WAYBILL_REDIRECT_RECORDS", "direct6", REDIRECT6,
+	    CONNECT(QUERY_RECORDS), .target = TARGET_FIRST, .below = "nft6"),
 	ROW(ORDINARY, "closed-direct", "direct, getsockname", "closed-direct", CLOSED_PLAIN,
 	    CONNECT(QUERY_NAME, .ordinary = true)),
 	ROW(ORDINARY, "closed-nft", "nft REDIRECT, SO_ORIGINAL_DST", "closed-direct", CLOSED_NFT,
 	    CONNECT(QUERY_ORIGINAL, .ordinary = true)),
-	ROW(ORDINARY, "closed-records", "Waybill, WAYBILL_REDIRECT_RECORDS", "closed-direct",
-	    CLOSED_REDIRECT, CONNECT(QUERY_RECORDS, .ordinary = true), .target = 1.10,
+	ROW(ORDINARY, "closed-records", "first hop, WAYBILL_REDIRECT_RECORDS", "closed-direct",
+	    CLOSED_REDIRECT, CONNECT(QUERY_RECORDS, .ordinary = true), .target = TARGET_FIRST,
 	    .below = "closed-nft"),
+	ROW(ORDINARY, "closed-third", "third hop, WAYBILL_REDIRECT_RECORDS set and got",
+	    "closed-direct", CLOSED_CHAIN, CONNECT(QUERY_RECORDS, .ordinary = true),
+	    .target = TARGET_THIRD),
 	ROW(ORDINARY, "closed-unmatched", "unmatched, 10 filters, 1,000 prefixes", "closed-direct",
-	    CLOSED_F10_P1000, CONNECT(QUERY_NAME, .ordinary = true), .target = 1.03),
+	    CLOSED_F10_P1000, CONNECT(QUERY_NAME, .ordinary = true), .target = TARGET_UNMATCHED),
+	ROW(ORDINARY6, "closed-direct6", "direct, getsockname", "closed-direct6", CLOSED_PLAIN6,
+	    CONNECT(QUERY_NAME, .ordinary = true)),
+	ROW(ORDINARY6, "closed-nft6", "nft REDIRECT, IP6T_SO_ORIGINAL_DST", "closed-direct6",
+	    CLOSED_NFT6, CONNECT(QUERY_ORIGINAL, .ordinary = true)),
+	ROW(ORDINARY6, "closed-records6", "first hop, WAYBILL_REDIRECT_RECORDS", "closed-direct6",
+	    CLOSED_REDIRECT6, CONNECT(QUERY_RECORDS, .ordinary = true), .target = TARGET_FIRST,
+	    .below = "closed-nft6"),
 	ROW(QUERIES, "query-direct", "direct, getsockname", "query-nft", PLAIN, QUERY(QUERY_NAME)),
 	ROW(QUERIES, "query-nft", "nft REDIRECT, SO_ORIGINAL_DST", "query-nft", NFT,
 	    QUERY(QUERY_ORIGINAL)),
@@ -100,8 +154,38 @@ static struct row connects[] = {
 	    QUERY(QUERY_ORIGINAL)),
 	ROW(QUERIES, "query-records", "Waybill, WAYBILL_REDIRECT_RECORDS", "query-nft", REDIRECT,
 	    QUERY(QUERY_RECORDS)),
+	ROW(QUERIES, "query-third", "the same, of three hops", "query-nft", CHAIN,
+	    QUERY(QUERY_RECORDS)),
+	ROW(QUERIES, "set-third", "WAYBILL_REDIRECT_RECORDS of two hops set, not connected",
+	    "query-nft", CHAIN, OPTION(TURN_RECORDS)),
 	ROW(QUERIES, "query-info", "Waybill, WAYBILL_REDIRECT_INFO", "query-nft", REDIRECT,
 	    QUERY(QUERY_INFO)),
+};
+
+/*
+ * Measured by themselves: open sockets, in whichever namespace, are in the one table of the kernel
+ * through which all others are found.
+ */
+enum { OPEN_PLAIN, OPEN_PLAIN_MANY, OPEN_FEW, OPEN_MANY, OPEN_PLACES };
+
+#define MANY 100000
+
+static const struct place_recipe open_recipes[OPEN_PLACES] = {
+	[OPEN_PLAIN] = { .kind = PLACE_PLAIN },
+	[OPEN_PLAIN_MANY] = { .kind = PLACE_PLAIN, .open = MANY },
+	[OPEN_FEW] = { .kind = PLACE_REDIRECT, .open = 10 },
+	[OPEN_MANY] = { .kind = PLACE_REDIRECT, .open = MANY },
+};
+
+static struct row opens[] = {
+	ROW(OPENS, "open-direct", "direct, none open here", "open-direct", OPEN_PLAIN,
+	    CONNECT(QUERY_NAME)),
+	ROW(OPENS, "open-direct-100000", "direct, 100,000 open", "open-direct", OPEN_PLAIN_MANY,
+	    CONNECT(QUERY_NAME)),
+	ROW(OPENS, "open-10", "first hop, 10 open", "open-direct", OPEN_FEW, CONNECT(QUERY_RECORDS),
+	    .target = TARGET_FIRST),
+	ROW(OPENS, "open-100000", "first hop, 100,000 open", "open-direct", OPEN_MANY,
+	    CONNECT(QUERY_RECORDS), .target = TARGET_OPEN),
 };
 
 #define GRID "connect, unmatched, by filters and prefixes"
@@ -122,14 +206,14 @@ enum { ABSENT, BY_CGROUP, BY_USER, UDP_UNMATCHED, UDP_REDIRECTED, STAGES };
 static struct row options[] = {
 	ROW(OPTIONS, "get", "SO_ERROR, no instance", "get", ABSENT, OPTION(TURN_GET)),
 	ROW(OPTIONS, "get-outside", "SO_ERROR, outside services' cgroups", "get", BY_CGROUP,
-	    OPTION(TURN_GET), .target = 1.02),
+	    OPTION(TURN_GET), .target = TARGET_OPTION),
 	ROW(OPTIONS, "get-inside", "SO_ERROR, inside a service's cgroup", "get", BY_CGROUP,
 	    OPTION(TURN_GET, .inside = true)),
 	ROW(OPTIONS, "get-user", "SO_ERROR, anywhere, service told by user", "get", BY_USER,
 	    OPTION(TURN_GET)),
 	ROW(OPTIONS, "set", "TCP_NODELAY, no instance", "set", ABSENT, OPTION(TURN_SET)),
 	ROW(OPTIONS, "set-outside", "TCP_NODELAY, outside services' cgroups", "set", BY_CGROUP,
-	    OPTION(TURN_SET), .target = 1.02),
+	    OPTION(TURN_SET), .target = TARGET_OPTION),
 	ROW(OPTIONS, "set-inside", "TCP_NODELAY, inside a service's cgroup", "set", BY_CGROUP,
 	    OPTION(TURN_SET, .inside = true)),
 	ROW(OPTIONS, "set-user", "TCP_NODELAY, anywhere, service told by user", "set", BY_USER,
@@ -164,7 +248,10 @@ static struct settings {
 	bool json, quiet, grid;
 	const char *only;
 	char cgroup[64], mount[256];
-} settings = { .rounds = 15, .connections = 2000, .cpu = -1 };
+} settings = { .rounds = 301, .connections = 300, .cpu = -1 };
+
+/* Of what is no connection: it takes long, or differs little. */
+#define ROUNDS_FEW 15
 
 static void die(const char *what, const char *why)
 {
@@ -178,9 +265,26 @@ static void progress(const char *what, unsigned int at, unsigned int of)
 		fprintf(stderr, "\r%-10s %3u of %u%s", what, at, of, at == of ? "\r\033[K" : "");
 }
 
-static unsigned int turn_count(enum turn_kind kind)
+/*
+ * What closes in the ordinary way leaves sockets in TIME_WAIT for a minute. So it takes shorter
+ * turns: a place never has as many of them as there are ports that the kernel likes best.
+ */
+static unsigned int turn_count(const struct turn *turn)
 {
-	return kind == TURN_CONNECT ? settings.connections : settings.connections * 50;
+	switch (turn->kind) {
+	case TURN_CONNECT:
+		return turn->ordinary ? (settings.connections + 2) / 3 : settings.connections;
+	case TURN_QUERY:
+	case TURN_RECORDS:
+		return settings.connections * 20;
+	default:
+		return settings.connections * 200;
+	}
+}
+
+static unsigned int rounds_few(void)
+{
+	return settings.rounds < ROUNDS_FEW ? settings.rounds : ROUNDS_FEW;
 }
 
 static bool asked_for(const char *key)
@@ -210,14 +314,24 @@ static bool wanted(const struct row *rows, size_t count, const struct row *row)
 	return needed;
 }
 
+/* The others are measured all the same. */
+static bool any_failed;
+
+static void row_fail(struct row *row, const char *why)
+{
+	fprintf(stderr, "bench: %s (%s): %s\n", row->name, row->key, why);
+	row->missing = strdup(why);
+	any_failed = true;
+}
+
 static void row_measure(struct row *row, struct worker *worker, unsigned int round)
 {
 	struct turn turn = row->turn;
 	char error[256] = "";
 
-	turn.count = turn_count(turn.kind);
+	turn.count = turn_count(&turn);
 	if (worker_turn(worker, &turn, &row->sample[round], error, sizeof(error)))
-		die(row->name, error);
+		row_fail(row, error);
 }
 
 static void warm_up(struct row *row, struct worker *worker)
@@ -226,9 +340,9 @@ static void warm_up(struct row *row, struct worker *worker)
 	char error[256] = "";
 	double ignored;
 
-	turn.count = turn_count(turn.kind) / 10 + 1;
+	turn.count = turn_count(&turn) / 10 + 1;
 	if (worker_turn(worker, &turn, &ignored, error, sizeof(error)))
-		die(row->name, error);
+		row_fail(row, error);
 }
 
 static void grid_make(void)
@@ -256,54 +370,86 @@ static void grid_make(void)
 		snprintf(names[i], sizeof(names[i]), "%s, %s, %s", nft ? "nft" : "Waybill",
 			 filter->text, prefix->text);
 		grid_recipes[i] =
-			(struct place_recipe){ nft ? PLACE_NFT_UNMATCHED : PLACE_UNMATCHED,
-					       filter->number, prefix->number };
+			(struct place_recipe){ .kind = nft ? PLACE_NFT_UNMATCHED : PLACE_UNMATCHED,
+					       .filters = filter->number,
+					       .prefixes = prefix->number };
 		grid[i] = grid[0];
 		grid[i].key = keys[i];
 		grid[i].name = names[i];
 		grid[i].place = i;
-		grid[i].target = nft ? 0 : 1.03;
+		grid[i].target = nft ? 0 : TARGET_UNMATCHED;
 	}
 }
 
-static void connects_measure(struct row *rows, size_t count, const struct place_recipe *recipes,
-			     size_t places)
+#define LARGER(a, b) ((a) > (b) ? (a) : (b))
+#define PLACES_MAX LARGER(PLACES, GRID_ROWS)
+#define ROWS_MAX LARGER(COUNT(connects), GRID_ROWS)
+
+/* Another order for each round, and the same ones in each run. */
+static void shuffle(size_t *order, size_t count)
 {
-	static char missing[PLACES > GRID_ROWS ? PLACES : GRID_ROWS][256];
-	struct worker workers[sizeof(missing) / sizeof(*missing)] = {};
+	for (size_t i = count; i > 1; i--) {
+		size_t other = random() % i, kept = order[i - 1];
+
+		order[i - 1] = order[other];
+		order[other] = kept;
+	}
+}
+
+/* What this host may not have: then its rows are missing, and the others are measured. */
+static bool may_be_missing(const struct place_recipe *recipe)
+{
+	return recipe->kind == PLACE_NFT || recipe->kind == PLACE_NFT_UNMATCHED || recipe->open;
+}
+
+static void rounds_measure(const char *what, struct row *rows, size_t count, struct worker *workers)
+{
+	size_t order[ROWS_MAX], used = 0;
+
+	for (size_t i = 0; i < count; i++)
+		if (!rows[i].missing && !rows[i].skipped)
+			order[used++] = i;
+	for (size_t i = 0; i < used; i++)
+		warm_up(&rows[order[i]], &workers[rows[order[i]].place]);
+	for (unsigned int round = 0; used && round < settings.rounds; round++) {
+		shuffle(order, used);
+		for (size_t i = 0; i < used; i++)
+			if (!rows[order[i]].missing)
+				row_measure(&rows[order[i]], &workers[rows[order[i]].place], round);
+		progress(what, round + 1, settings.rounds);
+	}
+}
+
+/* what: for the progress, and the name of the places' cgroups. */
+static void connects_measure(const char *what, struct row *rows, size_t count,
+			     const struct place_recipe *recipes, size_t places)
+{
+	/* Rows refer to them. */
+	char(*missing)[256] = calloc(places, sizeof(*missing));
+	struct worker workers[PLACES_MAX] = {};
 	char cgroup[128];
 
+	if (!missing)
+		die("places", strerror(ENOMEM));
 	for (size_t place = 0; place < places; place++) {
 		bool used = false;
 
 		for (size_t i = 0; i < count; i++)
 			used = used || (rows[i].place == place && wanted(rows, count, &rows[i]));
 		progress("places", place + 1, places);
-		snprintf(cgroup, sizeof(cgroup), "%s/%zu", settings.cgroup, place);
+		snprintf(cgroup, sizeof(cgroup), "%s/%s%zu", settings.cgroup, what, place);
 		if (used &&
 		    worker_start(&workers[place], cgroup, settings.mount, &recipes[place], true,
 				 settings.cpu, missing[place], sizeof(missing[place])) &&
-		    recipes[place].kind != PLACE_NFT && recipes[place].kind != PLACE_NFT_UNMATCHED)
+		    !may_be_missing(&recipes[place]))
 			die("a place", missing[place]);
 	}
 	for (size_t i = 0; i < count; i++) {
-		struct row *row = &rows[i];
-
-		row->skipped = !wanted(rows, count, row);
-		if (missing[row->place][0])
-			row->missing = missing[row->place];
-		else if (!row->skipped)
-			warm_up(row, &workers[row->place]);
+		rows[i].skipped = !wanted(rows, count, &rows[i]);
+		if (missing[rows[i].place][0])
+			rows[i].missing = missing[rows[i].place];
 	}
-	for (unsigned int round = 0; round < settings.rounds; round++) {
-		for (size_t i = 0; i < count; i++) {
-			struct row *row = &rows[(i + round) % count];
-
-			if (!row->missing && !row->skipped)
-				row_measure(row, &workers[row->place], round);
-		}
-		progress("connects", round + 1, settings.rounds);
-	}
+	rounds_measure(what, rows, count, workers);
 	for (size_t place = 0; place < places; place++)
 		worker_end(&workers[place]);
 }
@@ -323,10 +469,10 @@ static void options_round(struct worker workers[STAGES], unsigned int round, boo
 		for (size_t j = 0; j < COUNT(options); j++) {
 			struct row *row = &options[(j + round) % COUNT(options)];
 
-			if (row->place != stage || row->skipped)
+			if (row->place != stage || row->skipped || row->missing)
 				continue;
 			warm_up(row, &workers[stage]);
-			if (!warm)
+			if (!warm && !row->missing)
 				row_measure(row, &workers[stage], round);
 		}
 		if (stage != ABSENT &&
@@ -340,7 +486,7 @@ static void options_measure(void)
 	static const struct place_recipe stages[STAGES] = {
 		[ABSENT] = { .kind = PLACE_PLAIN },
 		[BY_CGROUP] = { .kind = PLACE_REDIRECT },
-		[BY_USER] = { .kind = PLACE_BY_USER },
+		[BY_USER] = { .kind = PLACE_REDIRECT, .by_user = true },
 		[UDP_UNMATCHED] = { .kind = PLACE_DATAGRAMS_UNMATCHED },
 		[UDP_REDIRECTED] = { .kind = PLACE_DATAGRAMS },
 	};
@@ -360,9 +506,9 @@ static void options_measure(void)
 	}
 	if (any)
 		options_round(workers, 0, true);
-	for (unsigned int round = 0; any && round < settings.rounds; round++) {
+	for (unsigned int round = 0; any && round < rounds_few(); round++) {
 		options_round(workers, round, false);
-		progress("options", round + 1, settings.rounds);
+		progress("options", round + 1, rounds_few());
 	}
 	for (size_t i = 0; i < STAGES; i++)
 		worker_end(&workers[i]);
@@ -377,11 +523,13 @@ static void commands_round(struct worker *worker, unsigned int round)
 		struct row *row = &commands[(i + round) % COUNT(commands)];
 		double *sample = NULL;
 
-		if (row->skipped || row->turn.kind == TURN_DOWN)
+		if (row->skipped || row->missing || row->turn.kind == TURN_DOWN)
 			continue;
 		row_measure(row, worker, round);
 		if (row->turn.kind == TURN_UP)
 			sample = &row[1].sample[round];
+		if (sample && row->missing)
+			row[1].missing = row->missing;
 		if ((sample || row->turn.kind == TURN_UP_DATAGRAMS) &&
 		    worker_turn(worker, &down, sample, error, sizeof(error)))
 			die("down", error);
@@ -406,9 +554,9 @@ static void commands_measure(void)
 			 sizeof(error)) ||
 	    programs_measure(&programs, error, sizeof(error)))
 		die("commands", error);
-	for (unsigned int round = 0; round < settings.rounds; round++) {
+	for (unsigned int round = 0; round < rounds_few(); round++) {
 		commands_round(&worker, round);
-		progress("commands", round + 1, settings.rounds);
+		progress("commands", round + 1, rounds_few());
 	}
 	worker_end(&worker);
 }
@@ -434,8 +582,9 @@ static void report_rows(void)
 {
 	bool more = report_json(connects, COUNT(connects), settings.rounds, false);
 
-	more = report_json(options, COUNT(options), settings.rounds, more);
-	report_json(commands, COUNT(commands), settings.rounds, more);
+	more = report_json(opens, COUNT(opens), settings.rounds, more);
+	more = report_json(options, COUNT(options), rounds_few(), more);
+	report_json(commands, COUNT(commands), rounds_few(), more);
 }
 
 static void report(void)
@@ -445,9 +594,10 @@ static void report(void)
 	uname(&kernel);
 	if (settings.json) {
 		printf("{\n  \"kernel\": \"%s\",\n  \"processor\": \"%s\",\n  \"cpus\": %ld,\n"
-		       "  \"rounds\": %u,\n  \"connections\": %u,\n  \"rows\": [",
+		       "  \"rounds\": %u,\n  \"rounds_of_calls\": %u,\n"
+		       "  \"connections\": %u,\n  \"rows\": [",
 		       kernel.release, processor(), sysconf(_SC_NPROCESSORS_ONLN), settings.rounds,
-		       settings.connections);
+		       rounds_few(), settings.connections);
 		if (settings.grid)
 			report_json(grid, GRID_ROWS, settings.rounds, false);
 		else
@@ -457,16 +607,18 @@ static void report(void)
 		printf("\n  ]\n}\n");
 		return;
 	}
-	printf("Linux %s, %s, %ld CPUs; %u rounds, turns of %u connections or %u calls\n",
+	printf("Linux %s, %s, %ld CPUs; %u rounds, turns of %u connections; "
+	       "%u rounds of calls and commands\n",
 	       kernel.release, processor(), sysconf(_SC_NPROCESSORS_ONLN), settings.rounds,
-	       settings.connections, turn_count(TURN_GET));
+	       settings.connections, rounds_few());
 	if (settings.grid) {
 		report_table(grid, GRID_ROWS, settings.rounds);
 		return;
 	}
 	report_table(connects, COUNT(connects), settings.rounds);
-	report_table(options, COUNT(options), settings.rounds);
-	report_table(commands, COUNT(commands), settings.rounds);
+	report_table(opens, COUNT(opens), settings.rounds);
+	report_table(options, COUNT(options), rounds_few());
+	report_table(commands, COUNT(commands), rounds_few());
 	if (programs.count)
 		programs_table(&programs);
 }
@@ -560,12 +712,13 @@ int main(int argc, char **argv)
 	}
 	if (settings.grid) {
 		grid_make();
-		connects_measure(grid, GRID_ROWS, grid_recipes, GRID_ROWS);
+		connects_measure("grid", grid, GRID_ROWS, grid_recipes, GRID_ROWS);
 	} else {
 		commands_measure();
 		options_measure();
-		connects_measure(connects, COUNT(connects), recipes, PLACES);
+		connects_measure("opens", opens, COUNT(opens), open_recipes, OPEN_PLACES);
+		connects_measure("connects", connects, COUNT(connects), recipes, PLACES);
 	}
 	report();
-	return 0;
+	return any_failed;
 }

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
  * Places: cgroups, a network namespace, an instance that is pinned nowhere and so ends with the
- * worker, a policy. The listener's socket is made in the service's cgroup, everything else in
- * the application's: a socket belongs to the cgroup in which it was made.
+ * worker, a policy. A socket belongs to the cgroup in which it was made, and only services' cgroups
+ * have hooks on their sockets: a listener that is a service's is made in service/, others and the
+ * client in app/.
  */
 #include "bench.h"
 
@@ -19,7 +20,8 @@
 #include <sys/wait.h>
 #include <dirent.h>
 
-static const char *const leaves[] = { "", "/app", "/service" };
+/* The last two are those of services that come first. */
+static const char *const leaves[] = { "", "/app", "/service", "/first", "/second" };
 
 #define FILTER_PORT 443 /* of the first filter that does not match; the next has the next */
 
@@ -34,11 +36,13 @@ static int failed(char *error, size_t size, const char *what)
 }
 
 /* Makes the cgroups of a place. */
-int place_begin(const char *cgroup, const char *mount, char *error, size_t size)
+int place_begin(const char *cgroup, const char *mount, const struct place_recipe *recipe,
+		char *error, size_t size)
 {
+	size_t count = recipe->kind == PLACE_CHAIN ? LEAVES : LEAVES - 2;
 	char path[512];
 
-	for (size_t i = 0; i < LEAVES; i++) {
+	for (size_t i = 0; i < count; i++) {
 		snprintf(path, sizeof(path), "%s%s%s", mount, cgroup, leaves[i]);
 		if (mkdir(path, 0755) && errno != EEXIST)
 			return failed(error, size, path);
@@ -101,8 +105,7 @@ int place_cleaner(const char *cgroup, const char *mount)
 	_exit(1);
 }
 
-/* Moves the calling process into a cgroup of the place. */
-static int enter(const struct place *place, const char *leaf)
+int place_move(const struct place *place, const char *leaf)
 {
 	char path[600];
 	int descriptor, error = 0;
@@ -188,6 +191,15 @@ static unsigned int prefixes_write(FILE *file, const struct place *place, unsign
 	return written;
 }
 
+static void nft_redirect(FILE *file, const struct place *place)
+{
+	if (place->recipe.by_ipv6)
+		fprintf(file, "ip6 daddr ::1");
+	else
+		fprintf(file, "ip daddr %s", SERVER_ADDRESS);
+	fprintf(file, " tcp dport %d redirect to :%d\n", SERVER_PORT, SERVICE_PORT);
+}
+
 static int nft_rules(const struct place *place, char *error, size_t size)
 {
 	unsigned int written = 0;
@@ -197,7 +209,7 @@ static int nft_rules(const struct place *place, char *error, size_t size)
 
 	if (!file)
 		return failed(error, size, "nft");
-	fprintf(file, "table ip bench {\n");
+	fprintf(file, "table %s bench {\n", place->recipe.by_ipv6 ? "ip6" : "ip");
 	for (unsigned int i = 0; i < place->recipe.filters; i++) {
 		fprintf(file, "set s%u { type ipv4_addr; flags interval; elements = {", i);
 		written = prefixes_write(file, place, written);
@@ -208,25 +220,90 @@ static int nft_rules(const struct place *place, char *error, size_t size)
 		fprintf(file, "ip daddr @s%u tcp dport %u redirect to :%d\n", i, FILTER_PORT + i,
 			SERVICE_PORT);
 	if (!place->recipe.filters)
-		fprintf(file, "ip daddr %s tcp dport %d redirect to :%d\n", SERVER_ADDRESS,
-			SERVER_PORT, SERVICE_PORT);
+		nft_redirect(file, place);
 	fprintf(file, "}\n}\n");
 	fclose(file);
 	return nft_load(text, length, error, size);
 }
 
-static int listener_make(const struct place *place)
+/* Whether the listener is a service's, rather than the server that is asked for. */
+static bool is_redirected(const struct place *place)
 {
-	bool proxied = place->recipe.kind == PLACE_NFT || place->recipe.kind == PLACE_REDIRECT;
-	struct sockaddr_in address = { .sin_family = AF_INET };
-	int descriptor = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), one = 1;
+	return place->recipe.kind == PLACE_NFT || place->recipe.kind == PLACE_REDIRECT ||
+	       place->recipe.kind == PLACE_CHAIN;
+}
 
-	address.sin_port = htons(proxied ? SERVICE_PORT : SERVER_PORT);
-	inet_pton(AF_INET, proxied ? "127.0.0.1" : SERVER_ADDRESS, &address.sin_addr);
+static int listen_at(const struct sockaddr *address, socklen_t length)
+{
+	int descriptor = socket(address->sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	int one = 1, zero = 0;
+
 	if (descriptor < 0 || setsockopt(descriptor, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) ||
-	    bind(descriptor, (void *)&address, sizeof(address)) || listen(descriptor, 1024))
+	    (address->sa_family == AF_INET6 &&
+	     setsockopt(descriptor, IPPROTO_IPV6, IPV6_V6ONLY, &zero, sizeof(zero))) ||
+	    bind(descriptor, address, length) || listen(descriptor, 1024))
 		return -errno;
 	return descriptor;
+}
+
+/* By IPv6 a service may be come to by IPv4: all such places have a listener that takes both. */
+static int listener_make(const struct place *place)
+{
+	struct sockaddr_in6 any = { .sin6_family = AF_INET6 };
+	struct sockaddr_in address = { .sin_family = AF_INET };
+	bool redirected = is_redirected(place);
+
+	any.sin6_port = address.sin_port = htons(redirected ? SERVICE_PORT : SERVER_PORT);
+	inet_pton(AF_INET, redirected ? "127.0.0.1" : SERVER_ADDRESS, &address.sin_addr);
+	return place->recipe.by_ipv6 ? listen_at((void *)&any, sizeof(any)) :
+				       listen_at((void *)&address, sizeof(address));
+}
+
+/* The listener of a service that comes first, in its cgroup. */
+static int listener_before(const struct place *place, const char *leaf, int port)
+{
+	struct sockaddr_in address = { .sin_family = AF_INET, .sin_port = htons(port) };
+	int error = place_move(place, leaf);
+
+	inet_pton(AF_INET, "127.0.0.1", &address.sin_addr);
+	return error ? error : listen_at((void *)&address, sizeof(address));
+}
+
+static int listeners_make(struct place *place)
+{
+	bool inside = is_redirected(place) || place->recipe.inside;
+	int error;
+
+	if (place->recipe.kind == PLACE_CHAIN) {
+		place->first = listener_before(place, "first", FIRST_PORT);
+		place->second = listener_before(place, "second", SECOND_PORT);
+		if (place->first < 0 || place->second < 0)
+			return place->first < 0 ? place->first : place->second;
+	}
+	error = place_move(place, inside ? "service" : "app");
+	if (error)
+		return error;
+	place->listener = listener_make(place);
+	return place->listener < 0 ? place->listener : 0;
+}
+
+/* Whom the client asks for. */
+static void place_address(struct place *place)
+{
+	struct sockaddr_in *to = (void *)&place->to;
+	struct sockaddr_in6 *to6 = (void *)&place->to;
+
+	if (place->recipe.by_ipv6) {
+		to6->sin6_family = AF_INET6;
+		to6->sin6_port = htons(SERVER_PORT);
+		to6->sin6_addr = in6addr_loopback;
+		place->to_length = sizeof(*to6);
+		return;
+	}
+	to->sin_family = AF_INET;
+	to->sin_port = htons(SERVER_PORT);
+	inet_pton(AF_INET, SERVER_ADDRESS, &to->sin_addr);
+	place->to_length = sizeof(*to);
 }
 
 /* The server at its address; the service where it receives what is redirected. */
@@ -253,17 +330,19 @@ int place_enter(struct place *place, char *error, size_t size)
 		if (status)
 			return status;
 	}
+	place_address(place);
 	if (!status)
-		status = enter(place, "service");
+		status = listeners_make(place);
+	if (!status)
+		status = place_move(place, "service");
 	if (!status) {
-		place->listener = listener_make(place);
 		place->inside = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 		place->service = receiver_make("0.0.0.0", SERVICE_PORT);
-		if (place->listener < 0 || place->inside < 0 || place->service < 0)
+		if (place->inside < 0 || place->service < 0)
 			status = -errno;
 	}
 	if (!status)
-		status = enter(place, "app");
+		status = place_move(place, "app");
 	if (!status) {
 		place->outside = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 		place->sender = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
@@ -271,6 +350,8 @@ int place_enter(struct place *place, char *error, size_t size)
 		if (place->outside < 0 || place->sender < 0 || place->server < 0)
 			status = -errno;
 	}
+	if (!status && place->recipe.inside)
+		status = place_move(place, "service");
 	errno = -status;
 	return status ? failed(error, size, place->directory) : 0;
 }
@@ -288,7 +369,7 @@ static void filters_write(FILE *file, const struct place *place)
 		bool near = place->recipe.kind == PLACE_NEAR_MISS;
 
 		fprintf(file,
-			"  - name: f%u\n    service: bench\n    match: { protocol: tcp, remote: [",
+			"  - name: f%u\n    service: service\n    match: { protocol: tcp, remote: [",
 			i);
 		written = prefixes_write(file, place, written);
 		if (near && i % 2)
@@ -298,34 +379,52 @@ static void filters_write(FILE *file, const struct place *place)
 	}
 }
 
+static void service_write(FILE *file, const struct place *place, const char *name,
+			  unsigned int weight, int port)
+{
+	fprintf(file, "  - name: %s\n    weight: %u\n    endpoint: { tcp: %d, udp: %d }\n", name,
+		weight, port, port);
+	if (place->recipe.by_user)
+		fprintf(file, "    identity: { user: %d }\n", SERVICE_UID);
+	else
+		fprintf(file, "    identity: { cgroup: %s/%s }\n", place->cgroup, name);
+}
+
+/* One filter that redirects a port. */
+static void filter_write(FILE *file, const char *service, const char *protocol, int port)
+{
+	fprintf(file,
+		"  - name: %s\n    service: %s\n    match: { protocol: %s, "
+		"remote_port: [ %d ] }\n    action: redirect\n",
+		service, service, protocol, port);
+}
+
 char *place_policy(const struct place *place, size_t *length)
 {
+	bool chain = place->recipe.kind == PLACE_CHAIN;
 	char *text = NULL;
 	FILE *file = open_memstream(&text, length);
 
 	if (!file)
 		return NULL;
-	fprintf(file,
-		"version: 1\nservices:\n  - name: bench\n    weight: 100\n"
-		"    endpoint: { tcp: %d, udp: %d }\n",
-		SERVICE_PORT, SERVICE_PORT);
-	if (place->recipe.kind == PLACE_BY_USER)
-		fprintf(file, "    identity: { user: %d }\n", SERVICE_UID);
-	else
-		fprintf(file, "    identity: { cgroup: %s/service }\n", place->cgroup);
+	fprintf(file, "version: 1\nservices:\n");
+	if (chain) {
+		service_write(file, place, "first", 300, FIRST_PORT);
+		service_write(file, place, "second", 200, SECOND_PORT);
+	}
+	service_write(file, place, "service", 100, SERVICE_PORT);
 	fprintf(file, "filters:\n");
+	if (chain) {
+		filter_write(file, "first", "tcp", SERVER_PORT);
+		filter_write(file, "second", "tcp", SERVER_PORT);
+	}
 	if (place->recipe.kind >= PLACE_DATAGRAMS)
-		fprintf(file,
-			"  - name: all\n    service: bench\n    match: { protocol: udp, "
-			"remote_port: [ %d ] }\n    action: redirect\n",
-			place->recipe.kind == PLACE_DATAGRAMS ? SERVER_PORT : 53);
+		filter_write(file, "service", "udp",
+			     place->recipe.kind == PLACE_DATAGRAMS ? SERVER_PORT : 53);
 	else if (place->recipe.filters)
 		filters_write(file, place);
 	else
-		fprintf(file,
-			"  - name: all\n    service: bench\n    match: { protocol: tcp, "
-			"remote_port: [ %d ] }\n    action: redirect\n",
-			SERVER_PORT);
+		filter_write(file, "service", "tcp", SERVER_PORT);
 	fclose(file);
 	return text;
 }
@@ -335,13 +434,15 @@ int place_attach(struct place *place, char *error, size_t size)
 	struct message message = {};
 	struct apply_result applied;
 	struct policy *policy = NULL;
+	/* All are one user's, who may have half of the room, and what is over is found in time. */
+	uint32_t room = place->recipe.open > 1000 ? 5 * place->recipe.open : 0;
 	size_t length;
 	char *text;
 	int status;
 
 	if (place->recipe.kind == PLACE_PLAIN || is_nft(place))
 		return 0;
-	status = instance_create_private(place->cgroup, &place->instance, &message);
+	status = instance_create_private(place->cgroup, room, &place->instance, &message);
 	if (!status && place->recipe.kind != PLACE_NO_POLICY) {
 		text = place_policy(place, &length);
 		status =

@@ -18,6 +18,7 @@ static void serve(struct place *place, int channel)
 		if (send(channel, &result, sizeof(result), MSG_NOSIGNAL) < 0)
 			break;
 	}
+	place_release(place);
 	place_detach(place);
 }
 
@@ -41,7 +42,7 @@ int worker_start(struct worker *worker, const char *cgroup, const char *mount,
 
 	snprintf(place.cgroup, sizeof(place.cgroup), "%s", cgroup);
 	snprintf(place.directory, sizeof(place.directory), "%s%s", mount, cgroup);
-	status = place_begin(cgroup, mount, error, size);
+	status = place_begin(cgroup, mount, recipe, error, size);
 	if (status)
 		return status;
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, channel)) {
@@ -61,10 +62,13 @@ int worker_start(struct worker *worker, const char *cgroup, const char *mount,
 		sched_setaffinity(0, sizeof(cpus), &cpus);
 		status = place_enter(&place, result.error, sizeof(result.error));
 		if (!status && attached)
-			place_attach(&place, result.error, sizeof(result.error));
+			status = place_attach(&place, result.error, sizeof(result.error));
+		if (!status && attached)
+			place_prepare(&place, result.error, sizeof(result.error));
 		send(channel[1], &result, sizeof(result), MSG_NOSIGNAL);
 		if (!result.error[0])
 			serve(&place, channel[1]);
+		place_release(&place);
 		_exit(0);
 	}
 	close(channel[1]);
