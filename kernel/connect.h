@@ -31,26 +31,39 @@ static __always_inline struct history *history_of(struct bpf_sock *sk)
 	return 0;
 }
 
-/* The history of a connection is that of its socket, or what its service is presumed to have seen. */
+/*
+ * The history of a connection is that of its socket, or what its service is presumed to have seen.
+ * It stays with the number for its next connection, which most likely is of the same kind.
+ */
 GLOBAL int connection_history(struct connection *connection, const struct question *question,
 			      const struct decision *decision, const struct history *history)
 {
 	struct history *own;
-	__u32 number;
+	__u32 number, length;
 
 	if (!connection || !question || !decision)
 		return 0;
 	number = connection->number;
-	if (bpf_map_update_elem(&connection_histories, &number, &connection_history_zero, BPF_ANY))
-		return 0;
-	connection->history = 1;
 	own = bpf_map_lookup_elem(&connection_histories, &number);
-	if (!own)
+	if (!own) {
+		bpf_map_update_elem(&connection_histories, &number, &connection_history_zero,
+				    BPF_NOEXIST);
+		own = bpf_map_lookup_elem(&connection_histories, &number);
+		if (!own)
+			return 0;
+	}
+	connection->history = 1;
+	if (decision->presumed) {
+		history_presume(own, question, decision, &connection->originator);
+		return 1;
+	}
+	if (!history)
 		return 0;
-	if (!decision->presumed)
-		return history && !bpf_probe_read_kernel(own, sizeof(*own), history);
-	history_presume(own, question, decision, &connection->originator);
-	return 1;
+	length = history->length;
+	if (length > HISTORY_PARTS_MAX)
+		return 0;
+	return !bpf_probe_read_kernel(own, __builtin_offsetof(struct history, parts) + length,
+				      history);
 }
 
 /* Who connects, and where to. */

@@ -9,10 +9,8 @@
 
 #include "history.h"
 
-/* Tries to find a number in what is in use, before more of them are. */
-#define CONNECTION_TRIES 16
-/* And to find one at all, or to make room in a share. */
-#define CONNECTION_LAST_TRIES 256
+/* Tries to find a number when all are given out, or to make room in a share. */
+#define CONNECTION_TRIES 256
 /*
  * Packets of a client that is gone may be under way yet, as of an answer to a SYN cookie, of which
  * no socket knows. And of half-open connections in other network namespaces we cannot ask: there
@@ -182,8 +180,6 @@ GLOBAL int connection_clear(struct connection *connection)
 	if (share)
 		__sync_fetch_and_add(share, -1);
 	__sync_fetch_and_add(&numbers->total, -1);
-	if (connection->history)
-		bpf_map_delete_elem(&connection_histories, &number);
 	if (connection->indexed) {
 		__sync_fetch_and_add(&numbers->indexed, -1);
 		connection_key_fill(&key, connection);
@@ -281,6 +277,7 @@ GLOBAL int connection_sweep(struct bpf_sock_addr *ctx)
 			connection_free(connection);
 			return 1;
 		}
+		bpf_map_delete_elem(&connection_histories, &at);
 		bpf_map_delete_elem(&connections, &at);
 	}
 	/* The next one to look at is the last one then. */
@@ -288,17 +285,6 @@ GLOBAL int connection_sweep(struct bpf_sock_addr *ctx)
 	    __sync_val_compare_and_swap(&numbers->high, high, at) == high)
 		numbers->sweep = at - 1;
 	return 1;
-}
-
-/* One that was never given out, or no longer is; 0: there is none. */
-static __always_inline __u32 connection_number_new(struct connection_numbers *numbers, __u32 max)
-{
-	__u32 number = numbers->high;
-
-	return number < max && __sync_val_compare_and_swap(&numbers->high, number, number + 1) ==
-				       number ?
-		       number :
-		       0;
 }
 
 struct connection_search {
@@ -335,28 +321,38 @@ static long connection_try(__u32 unused, struct connection_search *search)
 }
 
 /*
- * Finds a number, which is ours then: one of those that are enough, if there are so many; else one
- * more; else whatever there is. 0: there is none.
+ * Finds a number, which is ours then. 0: there is none. Most connections are short, so one of the
+ * last that were given out is likely to be free again; else any; else one more; else, if there are
+ * no more, whatever there is.
  */
 GLOBAL __u32 connection_find_number(struct bpf_sock_addr *ctx)
 {
 	struct connection_numbers *numbers = connection_numbers_get();
 	struct connection_search search = { .ctx = ctx };
-	__u32 max = connections_max(), number;
+	__u32 max = connections_max(), high, number;
 
 	if (!numbers || max < CONNECTIONS_MIN)
 		return 0;
-	search.range = connections_enough(numbers, max);
-	if (numbers->high >= search.range) {
-		bpf_loop(CONNECTION_TRIES, connection_try, &search, 0);
+	/* 0 is no number. */
+	if (!numbers->high)
+		__sync_val_compare_and_swap(&numbers->high, 0, 1);
+	high = numbers->high;
+	if (high > CONNECTIONS_SPREAD) {
+		number = high - 1 - numbers->next % CONNECTIONS_SPREAD;
+		if (connection_take(ctx, number)) {
+			__sync_fetch_and_add(&numbers->next, 1);
+			return number;
+		}
+		search.range = high;
+		bpf_loop(1, connection_try, &search, 0);
 		if (search.found)
 			return search.found;
 	}
-	number = connection_number_new(numbers, max);
-	if (number && connection_take(ctx, number))
-		return number;
-	search.range = max;
-	bpf_loop(CONNECTION_LAST_TRIES, connection_try, &search, 0);
+	if (high < max && __sync_val_compare_and_swap(&numbers->high, high, high + 1) == high &&
+	    connection_take(ctx, high))
+		return high;
+	search.range = numbers->high < max ? numbers->high : max;
+	bpf_loop(CONNECTION_TRIES, connection_try, &search, 0);
 	return search.found;
 }
 
@@ -381,23 +377,17 @@ static long connection_sweep_one(__u32 unused, struct bpf_sock_addr **ctx)
 GLOBAL int connection_room(struct bpf_sock_addr *ctx, __u32 account)
 {
 	struct connection_numbers *numbers = connection_numbers_get();
-	__u32 *share, max = connections_max(), enough;
+	__u32 *share, max = connections_max();
 
 	share = share_of(&shares, account);
 	if (!numbers || !share)
 		return 0;
-	/*
-	 * Numbers that are tried in turn are looked at thereby, so what is over is found. Not so while
-	 * more and more of them are given out, or when there are many more than enough.
-	 */
-	enough = connections_enough(numbers, max);
-	if (numbers->high < enough || numbers->high > 2 * enough) {
+	/* Few numbers are all tried in turn, and looked at thereby. Of many it is one besides. */
+	if (numbers->high > CONNECTIONS_SPREAD + 1)
 		connection_sweep(ctx);
-		connection_sweep(ctx);
-	}
 	if (connections_left(share, numbers, max))
 		return 1;
-	bpf_loop(CONNECTION_LAST_TRIES, connection_sweep_one, &ctx, 0);
+	bpf_loop(CONNECTION_TRIES, connection_sweep_one, &ctx, 0);
 	return connections_left(share, numbers, max);
 }
 

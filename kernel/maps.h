@@ -56,7 +56,7 @@ struct {
 
 /*
  * A number -> the history of that connection, if it has one: one that was redirected once has none.
- * Written and deleted with it.
+ * Written with it; deleted with its number.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
