@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
  * A policy put in force: its contexts and counters made, its image filled and frozen, the option
- * hooks attached where its services live, and then one pointer swapped. What the policy before
+ * hooks attached above its services, and then one pointer swapped. What the policy before
  * it needed is taken away only after that.
  */
 #include "instance.h"
@@ -16,7 +16,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#define OPTION_CGROUPS_MAX (2 * POLICY_SERVICES_MAX)
 #define CONTEXT_GRACE (600ULL * 1000000000) /* kept after the policy that had it */
 
 /* The contexts that the kernel has, and which of them the new policy uses. */
@@ -260,80 +259,6 @@ static void service_counters_drop(struct instance *instance, const struct policy
 		bpf_map_delete_elem(map, &stale[--count]);
 }
 
-/* Where the option hooks belong: paths of the policy, none of which is below another. */
-struct option_cgroups {
-	const char *path[OPTION_CGROUPS_MAX];
-	const struct service *service[OPTION_CGROUPS_MAX];
-	uint64_t id[OPTION_CGROUPS_MAX];
-	size_t count;
-};
-
-/* A hook on a cgroup and on one below it would run twice for what is in both. */
-static void option_cgroups_add(struct option_cgroups *cgroups, const char *path,
-			       const struct service *service)
-{
-	size_t i, kept = 0;
-
-	for (i = 0; i < cgroups->count; i++)
-		if (cgroup_is_below(path, cgroups->path[i]))
-			return;
-	for (i = 0; i < cgroups->count; i++) {
-		if (cgroup_is_below(cgroups->path[i], path))
-			continue;
-		cgroups->path[kept] = cgroups->path[i];
-		cgroups->service[kept++] = cgroups->service[i];
-	}
-	cgroups->path[kept] = path;
-	cgroups->service[kept++] = service;
-	cgroups->count = kept;
-}
-
-/*
- * Those of services, and of who makes their listeners, since an accepted socket is in its
- * listener's; or the whole instance, if some have none.
- */
-static int option_cgroups(struct instance *instance, const struct policy *policy,
-			  struct option_cgroups *cgroups, struct message *message)
-{
-	const char *root = instance->control.cgroup_path;
-	char mount[PATH_MAX / 2], path[PATH_MAX];
-	int error = cgroup_mount(mount, sizeof(mount), message);
-
-	cgroups->count = 0;
-	for (size_t i = 0; i < policy->services; i++) {
-		const struct service *service = &policy->service[i];
-
-		if (!service->identity.cgroup ||
-		    (service->listener.has_user && !service->listener.cgroup)) {
-			cgroups->id[0] = instance->control.cgroup;
-			cgroups->count = 1;
-			return error;
-		}
-		option_cgroups_add(cgroups, service->identity.cgroup, service);
-		if (service->listener.cgroup)
-			option_cgroups_add(cgroups, service->listener.cgroup, service);
-	}
-	for (size_t i = 0; !error && i < cgroups->count; i++) {
-		const struct service *service = cgroups->service[i];
-
-		if (!cgroup_is_below(cgroups->path[i], root))
-			return fail(
-				message, -EINVAL,
-				"%s:%u: service \"%s\": its cgroup %s is not below %s, where the "
-				"instance is up (move the service, or bring the instance up on a "
-				"cgroup above both)",
-				policy->source, service->line, service->name, cgroups->path[i],
-				root);
-		snprintf(path, sizeof(path), "%s%s", mount, cgroups->path[i]);
-		error = cgroup_id(path, &cgroups->id[i]);
-		if (error)
-			return fail(message, error, "%s:%u: service \"%s\": cgroup %s: %s",
-				    policy->source, service->line, service->name, cgroups->path[i],
-				    strerror(-error));
-	}
-	return error;
-}
-
 int instance_policy_header(struct instance *instance, struct policy_header *header)
 {
 	uint8_t line[POLICY_LINE] __attribute__((aligned(8)));
@@ -364,7 +289,7 @@ static void policy_continue(struct instance *instance, uint32_t *generation, uin
 }
 
 static int swap(struct instance *instance, const struct policy *policy, struct policy_image *image,
-		const struct option_cgroups *cgroups, struct message *message)
+		const struct places *places, struct message *message)
 {
 	struct policy_header *header = (void *)image->line;
 	uint32_t zero = 0;
@@ -372,7 +297,7 @@ static int swap(struct instance *instance, const struct policy *policy, struct p
 
 	error = service_counters_make(instance, policy, message);
 	if (!error)
-		error = attach_options(instance, cgroups->id, cgroups->count, message);
+		error = attach_options(instance, places->id, places->count, message);
 	progress_phase("loading programs for datagrams", 1);
 	if (!error && header->udp)
 		error = attach_datagrams(instance, message);
@@ -388,7 +313,7 @@ static int swap(struct instance *instance, const struct policy *policy, struct p
 			     strerror(errno));
 	close(map);
 	if (!error) {
-		detach_options(instance, cgroups->id, cgroups->count);
+		detach_options(instance, places->id, places->count);
 		service_counters_drop(instance, policy);
 	}
 	return error;
@@ -406,7 +331,7 @@ static int apply(struct instance *instance, const struct policy *policy, bool ch
 	struct policy_image image = {};
 	struct timespec begin, end;
 	char mount[PATH_MAX / 2];
-	struct option_cgroups cgroups;
+	struct places places;
 	int lock = -1, error;
 
 	clock_gettime(CLOCK_MONOTONIC, &begin);
@@ -426,12 +351,12 @@ static int apply(struct instance *instance, const struct policy *policy, bool ch
 	if (!error)
 		error = policy_compile(policy, &target, &image, message);
 	if (!error)
-		error = option_cgroups(instance, policy, &cgroups, message);
+		error = places_find(instance, policy, &places, message);
 	/* A number may be asked for as long as a socket has its hop, so none is given twice. */
 	if (!error)
 		((struct policy_header *)image.line)->last_context = contexts.last;
 	if (!error && !check)
-		error = swap(instance, policy, &image, &cgroups, message);
+		error = swap(instance, policy, &image, &places, message);
 	if (!error && !check)
 		contexts_retire(&contexts);
 	clock_gettime(CLOCK_MONOTONIC, &end);

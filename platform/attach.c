@@ -2,7 +2,7 @@
 /*
  * Programs on cgroups, through links. Of a pinned instance each link is pinned as soon as it is
  * made, so a link is either pinned or gone when we are killed; of a private one the process
- * holds them. The option hooks have links of their own, for each cgroup with services.
+ * holds them. The option hooks have links of their own, for each place above services.
  */
 #include "instance.h"
 
@@ -109,25 +109,26 @@ static void link_of_cgroup(const struct kernel_program *program, uint64_t cgroup
 	snprintf(name, 64, "%s-%" PRIu64, program->name, cgroup);
 }
 
-/* Whether the option hooks of a cgroup are attached already, all of them. */
-static bool options_attached(const struct instance *instance, uint64_t cgroup)
+bool link_cgroup(const char *name, uint64_t *cgroup)
 {
-	char name[64];
+	const char *dash = strchr(name, '-');
 
-	link_of_cgroup(kernel_program_last(PROGRAMS_OPTIONS), cgroup, name);
-	return link_is_pinned(instance, name);
+	return dash && sscanf(dash, "-%" SCNu64, cgroup) == 1;
 }
 
 static int attach_option(struct instance *instance, const struct kernel_program *program,
 			 uint64_t cgroup, int directory, struct message *message)
 {
-	int error, descriptor = program_open(instance, program);
+	int error, descriptor;
 	char name[64];
 
+	link_of_cgroup(program, cgroup, name);
+	if (link_is_pinned(instance, name))
+		return 0;
+	descriptor = program_open(instance, program);
 	if (descriptor < 0)
 		return fail(message, -errno, "%s/programs: %s (waybill down, then waybill up)",
 			    instance->directory, strerror(errno));
-	link_of_cgroup(program, cgroup, name);
 	error = link_make(instance, descriptor, program->type, directory, name, message);
 	close(descriptor);
 	return error;
@@ -141,8 +142,6 @@ int attach_options(struct instance *instance, const uint64_t *cgroups, size_t co
 	for (size_t i = 0; !error && i < count; i++) {
 		const struct kernel_program *program = NULL;
 
-		if (options_attached(instance, cgroups[i]))
-			continue;
 		cgroup = cgroup_open(cgroups[i]);
 		if (cgroup < 0)
 			return fail(message, cgroup, "cgroup %" PRIu64 ": %s", cgroups[i],
@@ -224,9 +223,7 @@ static int link_drop(const char *path, const char *name, void *data)
 	const struct cgroup_set *keep = data;
 	uint64_t cgroup;
 
-	const char *dash = strchr(name, '-');
-
-	if (!dash || sscanf(dash, "-%" SCNu64, &cgroup) != 1)
+	if (!link_cgroup(name, &cgroup))
 		return 0;
 	for (size_t i = 0; i < keep->count; i++)
 		if (keep->cgroups[i] == cgroup)

@@ -45,8 +45,8 @@ extern const char *const instance_maps[MAPS];
 /*
  * programs.c: the programs of the kernel half. A family is loaded, attached and renewed as one:
  * that of connections by `up`, on the instance's cgroup; that of datagrams on it too, but by the
- * first policy that redirects any, since it costs every datagram something; that of options on the
- * cgroups of services, as the policy says. The last one is for who asks, and attached to nothing.
+ * first policy that redirects any, since it costs every datagram something; that of options above
+ * the services, as the policy says. The last one is for who asks, and attached to nothing.
  */
 enum program_family {
 	PROGRAMS_CONNECTIONS = 1,
@@ -168,12 +168,24 @@ int attach_options(struct instance *instance, const uint64_t *cgroups, size_t co
 int attach_datagrams(struct instance *instance, struct message *message);
 /* Whether they have to be there: a policy wants them, or one did, so that flows may live. */
 bool datagrams_wanted(struct instance *instance);
+/* Whether a link of that name is of an option hook, and on which cgroup it was made. */
+bool link_cgroup(const char *name, uint64_t *cgroup);
 /* Detaches the option hooks from all cgroups but these. */
 int detach_options(struct instance *instance, const uint64_t *cgroups, size_t count);
 /* Gives every link of a pinned instance the programs given. */
 int attach_renew(struct instance *instance, struct waybill_bpf *programs, struct message *message);
 /* Whether everything that `up` attaches is attached: it was not interrupted. */
 bool attach_complete(const struct instance *instance);
+
+/* places.c: the cgroups for the option hooks of a policy, none of which is below another. */
+#define PLACES_MAX (2 * POLICY_SERVICES_MAX)
+
+struct places {
+	uint64_t id[PLACES_MAX];
+	size_t count;
+};
+int places_find(const struct instance *instance, const struct policy *policy, struct places *places,
+		struct message *message);
 
 /* cgroup.c: opens a cgroup by its id. Returns a descriptor or -errno; -ENOENT if it is gone. */
 int cgroup_open(uint64_t id);
