@@ -1,24 +1,50 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /* The instance itself: whether its programs run, who else does, and how full its tables are. */
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "doctor.h"
 
 #define FULL_PERCENT 80
+#define PLACES 256 /* there are two for each service, and those that are not needed any more */
+
+/* Where option hooks are, or were. */
+struct place {
+	uint64_t cgroup;
+	size_t effective;
+	bool gone;
+};
 
 struct links {
 	struct doctor *doctor;
 	size_t effective, wrong;
+	struct place place[PLACES];
+	size_t places;
 };
+
+static void on_option(struct links *links, const struct link_report *report)
+{
+	struct place *place = links->place;
+
+	while (place < links->place + links->places && place->cgroup != report->cgroup)
+		place++;
+	if (place == links->place + PLACES)
+		return;
+	if (place == links->place + links->places)
+		links->place[links->places++] = (struct place){ .cgroup = report->cgroup };
+	place->effective += report->state == LINK_EFFECTIVE;
+	place->gone = place->gone || report->state == LINK_ORPHANED;
+}
 
 static int on_link(void *data, const struct link_report *report)
 {
 	struct links *links = data;
-	bool of_service = strchr(report->name, '-');
 	char thing[64];
 
+	if (report->option)
+		on_option(links, report);
 	snprintf(thing, sizeof(thing), "link %.50s", report->name);
 	links->wrong += report->state != LINK_EFFECTIVE;
 	switch (report->state) {
@@ -31,9 +57,10 @@ static int on_link(void *data, const struct link_report *report)
 			    "it is not pinned: its hook does nothing");
 		break;
 	case LINK_ORPHANED:
-		doctor_find(links->doctor, of_service ? SEVERITY_WARNING : SEVERITY_ERROR, thing,
-			    of_service ? "apply the policy again" :
-					 "waybill down, then waybill up on a cgroup that stays",
+		if (report->option)
+			break;
+		doctor_find(links->doctor, SEVERITY_ERROR, thing,
+			    "waybill down, then waybill up on a cgroup that stays",
 			    "the cgroup that it was attached to was removed: its program runs for "
 			    "nobody");
 		break;
@@ -49,6 +76,38 @@ static int on_link(void *data, const struct link_report *report)
 		break;
 	}
 	return 0;
+}
+
+static void examine_place(struct doctor *doctor, const struct place *place)
+{
+	char path[PATH_MAX];
+
+	if (place->gone)
+		doctor_find(doctor, SEVERITY_WARNING, "option hooks",
+			    "apply the policy again; or give services a slice that stays",
+			    "cgroup %" PRIu64 ", on which they sat, was removed: services that are "
+			    "in a new one of its path get no records",
+			    place->cgroup);
+	else if (cgroup_path(place->cgroup, path, sizeof(path)))
+		doctor_find(doctor, SEVERITY_WARNING, "option hooks", NULL,
+			    "they sit on cgroup %" PRIu64 ", whose path cannot be found from here",
+			    place->cgroup);
+	else if (place->effective < option_hooks())
+		doctor_find(doctor, SEVERITY_ERROR, "option hooks", "apply the policy again",
+			    "%zu of %zu sit on %s: services below it get no records",
+			    place->effective, option_hooks(), path);
+	else
+		doctor_find(doctor, SEVERITY_OK, "option hooks", NULL, "they sit on %s", path);
+}
+
+/* Where they sit decides which services are answered, and whose calls cost more. */
+static void examine_places(struct doctor *doctor, const struct links *links)
+{
+	for (size_t i = 0; i < links->places; i++)
+		examine_place(doctor, &links->place[i]);
+	if (!links->places && doctor->status.names.header)
+		doctor_find(doctor, SEVERITY_ERROR, "option hooks", "apply the policy again",
+			    "they sit nowhere: no service gets records");
 }
 
 static const char *meaning(const char *hook)
@@ -138,6 +197,7 @@ void doctor_instance(struct doctor *doctor)
 	else if (!links.wrong)
 		doctor_find(doctor, SEVERITY_OK, "links", NULL,
 			    "the programs of all %zu run on their cgroups", links.effective);
+	examine_places(doctor, &links);
 	if (instance_foreign_programs(doctor->instance, on_foreign, doctor, &message))
 		doctor_find(doctor, SEVERITY_WARNING, "hooks", NULL, "%s", message.text);
 	if (instance_tables(doctor->instance, table, &message) ||

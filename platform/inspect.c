@@ -34,10 +34,11 @@ static void inspect(int link, struct link_report *report)
 	if (report->error)
 		return;
 	report->program = info.prog_id;
-	report->cgroup = info.cgroup.cgroup_id;
 	report->state = LINK_ORPHANED;
 	/* The kernel shows 0 for a cgroup that was removed. */
-	cgroup = report->cgroup ? cgroup_open(report->cgroup) : -ENOENT;
+	cgroup = info.cgroup.cgroup_id ? cgroup_open(info.cgroup.cgroup_id) : -ENOENT;
+	if (info.cgroup.cgroup_id)
+		report->cgroup = info.cgroup.cgroup_id;
 	if (cgroup == -ENOENT)
 		return;
 	report->state = LINK_UNKNOWN;
@@ -59,6 +60,8 @@ static int inspect_pin(struct instance *instance, const char *name,
 	struct link_report report = { .name = name, .state = LINK_MISSING };
 	char path[PATH_MAX];
 	int link;
+
+	report.option = link_cgroup(name, &report.cgroup);
 
 	snprintf(path, sizeof(path), "%s/links/%s", instance->directory, name);
 	link = bpf_obj_get(path);
@@ -102,6 +105,16 @@ int instance_links(struct instance *instance,
 	}
 	closedir(directory);
 	return error;
+}
+
+size_t option_hooks(void)
+{
+	const struct kernel_program *program = NULL;
+	size_t count = 0;
+
+	while ((program = kernel_program_next(program, PROGRAMS_OPTIONS)))
+		count++;
+	return count;
 }
 
 struct own {

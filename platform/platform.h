@@ -208,10 +208,13 @@ enum link_state {
 struct link_report {
 	const char *name; /* of the pin */
 	enum link_state state;
+	bool option;      /* it is of an option hook, above services */
 	uint32_t program; /* id, 0 if unknown */
-	uint64_t cgroup;
+	uint64_t cgroup; /* that it was attached to; of what is gone it is known of options alone */
 	int error;
 };
+/* How many option hooks a cgroup has that has any. */
+size_t option_hooks(void);
 int instance_links(struct instance *instance,
 		   int (*each)(void *data, const struct link_report *report), void *data,
 		   struct message *message);

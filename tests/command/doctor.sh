@@ -74,7 +74,8 @@ wait_for "rmdir $mount$cgroup/b 2>/dev/null"
 mkdir "$mount$cgroup/b"
 doctor 1
 found '^warning +cgroups: the policy holds cgroup [0-9]+, which was removed; it may be that of .*b.*apply the policy again'
-found '^warning +link get-[0-9]+: the cgroup .* was removed'
+found '^warning +option hooks: cgroup [0-9]+, on which they sat, was removed: .*apply the policy again'
+found "^ok +option hooks: they sit on $cgroup/a$"
 found '^warning +service b: nobody listens on port 9002'
 expect 0 "$WAYBILL" apply "$work/policy.yaml" --instance "$name"
 relay b 9002 64102

@@ -33,8 +33,8 @@ end() {
 	echo $$ >"$mount/cgroup.procs"
 	echo 1 >"$mount$cgroup/cgroup.kill" 2>/dev/null || :
 	for try in $(seq $((60 * patience))); do
-		rmdir "$mount$cgroup"/* 2>/dev/null || :
-		rmdir "$mount$cgroup" 2>/dev/null && break
+		find "$mount$cgroup" -depth -type d -delete 2>/dev/null || :
+		[ -e "$mount$cgroup" ] || break
 		sleep 0.1
 	done
 	rm -rf "$work"
