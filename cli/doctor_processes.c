@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-/* The processes below the instance's cgroup. */
+/* The processes below the instance's cgroup: what is in the way of them, or they in Waybill's. */
 #include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "doctor.h"
+#include "holders.h"
 #include "processes.h"
 
 #define SHOWN 5 /* processes by their numbers */
@@ -47,7 +48,30 @@ static bool is_narrow(unsigned int pid, void *data)
 	return false;
 }
 
-void doctor_processes(struct doctor *doctor)
+static void examine_holders(struct doctor *doctor)
+{
+	struct message message = { "" };
+	struct holders holders;
+	int error = holders_find(doctor->instance, &holders, &message);
+
+	if (error)
+		doctor_find(doctor, SEVERITY_WARNING, "addresses", NULL, "%s", message.text);
+	for (size_t i = 0; i < holders.count && i < HOLDERS_SHOWN; i++)
+		doctor_find(doctor, SEVERITY_WARNING, "addresses", HOLDERS_MEND,
+			    "%s, bound before `waybill up`: connections or flows that are "
+			    "redirected get such an address, and may be taken for it, or come to "
+			    "it",
+			    holders.shown[i].text);
+	if (holders.count > HOLDERS_SHOWN)
+		doctor_find(doctor, SEVERITY_WARNING, "addresses", HOLDERS_MEND,
+			    "so do %zu other sockets", holders.count - HOLDERS_SHOWN);
+	if (!error && !holders.count)
+		doctor_find(doctor, SEVERITY_OK, "addresses", NULL,
+			    "nobody has bound one that is for connections or flows");
+	json_decref(holders.array);
+}
+
+static void examine_narrow(struct doctor *doctor)
 {
 	struct narrow narrow = { .cgroup = doctor->status.cgroup };
 
@@ -64,4 +88,10 @@ void doctor_processes(struct doctor *doctor)
 	else
 		doctor_find(doctor, SEVERITY_OK, "32-bit processes", NULL,
 			    "none below the instance's cgroup");
+}
+
+void doctor_processes(struct doctor *doctor)
+{
+	examine_holders(doctor);
+	examine_narrow(doctor);
 }

@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "command.h"
+#include "holders.h"
 #include "json.h"
 
 struct up {
@@ -52,6 +53,26 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
 	}
 }
 
+/* What is bound already no hook can keep from being bound. It is no reason not to be up. */
+static json_t *warn_of_holders(struct instance *instance)
+{
+	struct message message = { "" };
+	struct holders holders;
+
+	if (holders_find(instance, &holders, &message))
+		complain("warning: cannot tell who has bound addresses that are for connections "
+			 "and flows: %s",
+			 message.text);
+	for (size_t i = 0; i < holders.count && i < HOLDERS_SHOWN; i++)
+		complain("warning: %s, an address that is for connections or flows which are "
+			 "redirected (" HOLDERS_MEND ")",
+			 holders.shown[i].text);
+	if (holders.count > HOLDERS_SHOWN)
+		complain("warning: so do %zu other sockets (--json lists all)",
+			 holders.count - HOLDERS_SHOWN);
+	return holders.array;
+}
+
 int command_up(int argc, char **argv)
 {
 	static const struct argp argp = { options,        parse_option, NULL, documentation,
@@ -59,6 +80,7 @@ int command_up(int argc, char **argv)
 	struct message message = { "" };
 	struct instance *instance;
 	const char *cgroup;
+	json_t *holders;
 	struct up up = { 0 };
 	bool renewed;
 	int status;
@@ -72,12 +94,15 @@ int command_up(int argc, char **argv)
 	if (status)
 		return status;
 	cgroup = instance_control(instance)->cgroup_path;
+	holders = warn_of_holders(instance);
 	if (up.common.json)
-		json_print(json_pack("{s:s, s:o, s:b}", "instance", up.common.instance, "cgroup",
-				     json_text(cgroup, -1), "renewed", renewed));
+		json_print(json_pack("{s:s, s:o, s:b, s:O}", "instance", up.common.instance,
+				     "cgroup", json_text(cgroup, -1), "renewed", renewed,
+				     "address_holders", holders));
 	else
 		printf("instance %s is up on cgroup %s%s\n", up.common.instance, cgroup,
 		       renewed ? " (its programs were renewed)" : "");
+	json_decref(holders);
 	instance_close(instance);
 	return EXIT_OK;
 }

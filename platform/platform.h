@@ -179,6 +179,21 @@ int instance_flows(struct instance *instance, int (*each)(void *data, const stru
 		   void *data, struct message *message);
 
 /*
+ * holders.c: sockets below the instance's cgroup, of whatever network namespace, that have bound an
+ * address which is a number's (of connections or of flows) and are neither's. They are older than
+ * the instance, whose hooks let nobody bind one. Stops where each returns other than 0.
+ */
+struct address_holder {
+	struct waybill_address address;
+	bool udp;
+	uint32_t uid;     /* of who made the socket */
+	unsigned int pid; /* of one who has it; 0: not found */
+};
+int instance_address_holders(struct instance *instance,
+			     int (*each)(void *data, const struct address_holder *holder),
+			     void *data, struct message *message);
+
+/*
  * reset.c: ends flows, both sockets of a connection. Those that have ended by themselves meanwhile
  * are no error, as when a service hands on that the hop before has ended. -EOPNOTSUPP if the kernel
  * cannot (before 6.5) and there is a connection among them.
