@@ -137,6 +137,7 @@ int command_doctor(int argc, char **argv)
 	if (require_root())
 		return EXIT_FAILED;
 	doctor_host(&doctor);
+	doctor_loopback(&doctor);
 	progress_begin();
 	doctor_programs(&doctor);
 	progress_end();

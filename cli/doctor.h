@@ -31,6 +31,7 @@ void doctor_find(struct doctor *doctor, enum severity severity, const char *thin
 		 const char *format, ...) __attribute__((format(printf, 5, 6)));
 
 void doctor_host(struct doctor *doctor);         /* doctor_host.c: mounts, BTF, the kernel */
+void doctor_loopback(struct doctor *doctor);     /* doctor_loopback.c: what rules do to it */
 void doctor_programs(struct doctor *doctor);     /* doctor_programs.c: which the kernel takes */
 void doctor_instance(struct doctor *doctor);     /* doctor_instance.c: links, programs, tables */
 void doctor_services(struct doctor *doctor);     /* doctor_services.c: listeners, ports, cgroups */
