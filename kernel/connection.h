@@ -11,6 +11,7 @@
 
 /* Tries to find a number when all are given out, or to make room in a share. */
 #define CONNECTION_TRIES 256
+#define CONNECTION_NEW_TRIES 8
 /*
  * Packets of a client that is gone may be under way yet, as of an answer to a SYN cookie, of which
  * no socket knows. And of half-open connections in other network namespaces we cannot ask: there
@@ -329,7 +330,7 @@ GLOBAL __u32 connection_find_number(struct bpf_sock_addr *ctx)
 {
 	struct connection_numbers *numbers = connection_numbers_get();
 	struct connection_search search = { .ctx = ctx };
-	__u32 max = connections_max(), high, number;
+	__u32 max = connections_max(), high, number, i;
 
 	if (!numbers || max < CONNECTIONS_MIN)
 		return 0;
@@ -348,9 +349,17 @@ GLOBAL __u32 connection_find_number(struct bpf_sock_addr *ctx)
 		if (search.found)
 			return search.found;
 	}
-	if (high < max && __sync_val_compare_and_swap(&numbers->high, high, high + 1) == high &&
-	    connection_take(ctx, high))
-		return high;
+	/* Another may be faster to take one that is given out: as one of the last. */
+	LOOP
+	for (i = 0; i < CONNECTION_NEW_TRIES; i++) {
+		number = __sync_fetch_and_add(&numbers->high, 1);
+		if (number >= max) {
+			__sync_fetch_and_add(&numbers->high, -1);
+			break;
+		}
+		if (connection_take(ctx, number))
+			return number;
+	}
 	search.range = numbers->high < max ? numbers->high : max;
 	bpf_loop(CONNECTION_TRIES, connection_try, &search, 0);
 	return search.found;
