@@ -245,12 +245,12 @@ static __always_inline int connect_redirect(struct bpf_sock_addr *ctx, int v6)
 	if (v6)
 		connect_by_ipv4(ctx, &question, &decision);
 	flow = connection_begin(ctx, v6, &question, &decision, history);
+	if (flow == -ENOMEM)
+		return refuse(ENOMEM, DECISION_NO_MEMORY, &question, &decision);
+	if (flow == -EADDRNOTAVAIL)
+		return refuse(EADDRNOTAVAIL, DECISION_NO_SOURCE, &question, &decision);
 	if (flow < 0)
-		return refuse(-flow,
-			      flow == -ENOMEM        ? DECISION_NO_MEMORY :
-			      flow == -EADDRNOTAVAIL ? DECISION_NO_SOURCE :
-						       DECISION_FULL,
-			      &question, &decision);
+		return refuse(EAGAIN, DECISION_FULL, &question, &decision);
 	remote_write(ctx, v6, &decision.endpoint);
 	if (decision.presumed)
 		question.to.hop_count = 1;

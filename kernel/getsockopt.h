@@ -63,6 +63,9 @@ static __always_inline int records_get(struct bpf_sockopt *ctx, const struct ask
 	struct record_key secret;
 	__u64 sum[2], word, now;
 
+	/* Only what was accepted has records to give. */
+	if (!hop || !asked->issued)
+		return option_fail(ENOENT);
 	if (!asked->history && asked->originator)
 		parts = RECORDS_ORIGINATOR_SIZE;
 	if (parts > HISTORY_PARTS_MAX)

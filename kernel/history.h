@@ -34,10 +34,24 @@ static __always_inline const struct records_originator *
 history_originator(const struct history *history)
 {
 	__u32 offset = history->originator - 8;
+	const void *found = 0;
 
-	if (offset > HISTORY_PARTS_MAX - RECORDS_ORIGINATOR_SIZE)
-		return 0;
-	return (const void *)((const __u8 *)history->parts + offset);
+	/* The verifier wants the offset to be added once it is known to be good, */
+	if (offset <= HISTORY_PARTS_MAX - RECORDS_ORIGINATOR_SIZE) {
+		barrier_var(offset);
+		found = (const __u8 *)history->parts + offset;
+	}
+	/* and the pointer to be asked whether there is one, not the offset once more. */
+	barrier_var(found);
+	return found;
+}
+
+/* In whose share what carries it on is; that of the originator's user, if it does not say. */
+static __always_inline __u32 history_account(const struct history *history, __u32 uid)
+{
+	const struct records_originator *originator = history_originator(history);
+
+	return originator ? originator->account : uid;
 }
 
 /* The service of a hop, by its id. */

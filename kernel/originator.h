@@ -35,12 +35,9 @@ GLOBAL __u32 account_of_current(void)
 /* Of whoever connects; if he carries records on, of their originator. */
 GLOBAL __u32 account_find(const struct question *question, const struct history *history)
 {
-	const struct records_originator *originator;
-
 	if (!question || !question->to.hop_count || !history)
 		return account_of_current();
-	originator = history_originator(history);
-	return originator ? originator->account : question->uid;
+	return history_account(history, question->uid);
 }
 
 /* Fills in what is of the socket. */

@@ -173,15 +173,6 @@ static __always_inline int flow_hand_over(struct datagram_flow *flow, __u32 acco
 	return 0;
 }
 
-/* In whose share what carries these records on is. */
-static __always_inline __u32 history_account(const struct history *history,
-					     const struct records_hop *first)
-{
-	const struct records_originator *originator = history_originator(history);
-
-	return originator ? originator->account : first->client.uid;
-}
-
 /* The records of the flow that this socket is about to begin. Returns 0 or an errno. */
 static __always_inline int flow_records_set(struct bpf_sockopt *ctx, struct bpf_sock *sk,
 					    const struct waybill_address *to, __u32 offset,
@@ -209,7 +200,7 @@ static __always_inline int flow_records_set(struct bpf_sockopt *ctx, struct bpf_
 	if (!history)
 		return ENOBUFS;
 	first = history_read(ctx, offset, length, history, &reading) ? history_hop(history, 0) : 0;
-	error = first ? flow_hand_over(flow, history_account(history, first)) : EBADMSG;
+	error = first ? flow_hand_over(flow, history_account(history, first->client.uid)) : EBADMSG;
 	if (error) {
 		flow_end(number, own->socket);
 		return error;
@@ -222,21 +213,36 @@ static __always_inline int flow_records_set(struct bpf_sockopt *ctx, struct bpf_
 	return 0;
 }
 
+#define NO_MARK (~0ULL)
+
+/* The originator's mark, and his priority above it; NO_MARK: none to be kept. */
+GLOBAL __u64 mark_find(const struct history *history)
+{
+	const struct records_originator *originator;
+	const void *image = policy_in_force();
+	const struct policy_header *header = image ? policy_line(image, 0) : 0;
+	__u64 mark;
+
+	if (!history || !header || header->flags & POLICY_LOSE_MARK)
+		return NO_MARK;
+	originator = history_originator(history);
+	if (!originator)
+		return NO_MARK;
+	mark = originator->mark;
+	return mark | (__u64)originator->priority << 32;
+}
+
 /*
  * What is carried on for an originator goes where his own packets would have gone, by rules on marks:
  * those of a VPN keep its own out of its tunnel, and would lead what a service sends for it back.
  */
 static __always_inline void socket_mark(struct bpf_sock *sk, const struct history *history)
 {
-	const struct records_originator *originator = history_originator(history);
-	const void *image = policy_in_force();
-	const struct policy_header *header = image ? policy_line(image, 0) : 0;
-	int mark, priority;
+	__u64 found = mark_find(history);
+	int mark = found, priority = found >> 32;
 
-	if (!originator || !header || header->flags & POLICY_LOSE_MARK)
+	if (found == NO_MARK)
 		return;
-	mark = originator->mark;
-	priority = originator->priority;
 	bpf_setsockopt(sk, SOL_SOCKET, SO_MARK, &mark, sizeof(mark));
 	bpf_setsockopt(sk, SOL_SOCKET, SO_PRIORITY, &priority, sizeof(priority));
 }

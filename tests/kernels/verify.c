@@ -106,7 +106,7 @@ static void explain(const char *path, int number, int error, int lines)
 	if (error != -E2BIG)
 		object = open_with(path, number, &program);
 	if (object)
-		load(object, program, STATISTICS | PATH);
+		load(object, program, PATH);
 	print_end(*verifier_log ? verifier_log : libbpf_words, lines);
 	bpf_object__close(object);
 }
