@@ -197,4 +197,4 @@ start c "$WAYBILL" exec --instance "$name" --service c --listen -- \
 	"$WAYBILL_RELAY" --service c --log "$(log c)"
 listening 9003 2
 through b c
-grep -qx '"comm":"curl" 64102 160' "$work/b.log" || fail "$(cat "$work/b.log")"
+grep -qx '"comm":"curl" 64102 184' "$work/b.log" || fail "$(cat "$work/b.log")"

@@ -84,6 +84,11 @@ text "outside of the instance's cgroup"
 # The whole way of it.
 relay a 9001 64101
 relay b 9002 64102
+# Nobody listens there yet.
+explain 5 --user 65001 --cgroup "$cgroup/app" 127.66.0.1:8080
+text "nobody listens at that address of this host"
+json 'a["decision"] == "unheard" and d["verdict"] == "refused"'
+server
 explain 0 --user 65001 --cgroup "$cgroup/app" 127.66.0.1:8080
 text "goes to service a, then b, then straight to 127.66.0.1:8080"
 json 'd["verdict"] == "redirected" and d["through"] == ["a", "b"] and d["up"] and d["generation"] == 1'
