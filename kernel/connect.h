@@ -82,6 +82,9 @@ GLOBAL int connection_fill(struct bpf_sock_addr *ctx, struct connection *connect
 	connection->client = bpf_get_socket_cookie(ctx);
 	connection->client_socket = (__u64)sock_of(sk);
 	connection->client_parent = (__u64)sock_parent(sk);
+	connection->server = 0;
+	connection->server_socket = 0;
+	connection->server_parent = 0;
 	return 1;
 }
 
@@ -153,11 +156,8 @@ static __always_inline __s64 connection_begin(struct bpf_sock_addr *ctx, __u32 v
 	    ((question->to.hop_count || decision->presumed) &&
 	     !connection_history(connection, question, decision, history)))
 		error = ENOMEM;
-	if (!error && !source_number(ctx, v6, local, connection)) {
-		if (!local->port)
-			local->port = bpf_htons(source_bind_port(ctx, v6, local));
-		error = source_index(local, connection);
-	}
+	if (!error && !source_number(ctx, v6, local, connection))
+		error = source_find_by(ctx, v6, local, connection);
 	if (error) {
 		connection_abandon(connection);
 		return -error;

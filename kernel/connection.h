@@ -157,8 +157,8 @@ GLOBAL int connection_is_over(struct bpf_sock_addr *ctx, const struct connection
 		return OVER_NOT;
 	if ((connection->claim & CLAIM_STATE) == CLAIM_TAKEN)
 		return server_lives(connection) ? OVER_NOT : OVER;
-	/* Its server has seen nothing of it. */
-	if (!connection->port)
+	/* Its server has seen nothing of it, or its client is another's by now. */
+	if (!connection->port || !connection->client)
 		return OVER;
 	age = bpf_ktime_get_boot_ns() - connection->hop.time;
 	if (connection->hop.netns != bpf_get_netns_cookie(ctx))
@@ -427,7 +427,7 @@ static __always_inline void connection_abandon(struct connection *connection)
 
 /*
  * Whether a number is that of the connection that a socket has made, or has accepted. As long as it
- * is connected nobody else has its number: what is busy is being accepted.
+ * is there nobody else has its number: what is busy is so for a moment, and none of this changes.
  */
 static __always_inline int connection_is_client(const struct connection *connection,
 						struct sock *sk)
@@ -442,7 +442,7 @@ static __always_inline int connection_is_client(const struct connection *connect
 static __always_inline int connection_is_server(const struct connection *connection,
 						struct sock *sk)
 {
-	if (!connection || (connection->claim & CLAIM_STATE) != CLAIM_TAKEN)
+	if (!connection || (connection->claim & CLAIM_STATE) == CLAIM_FREE)
 		return 0;
 	if (connection->server_socket == (__u64)sk)
 		return connection->server == socket_cookie(sk);
@@ -451,10 +451,8 @@ static __always_inline int connection_is_server(const struct connection *connect
 }
 
 /* A client's socket is used again: the connection that it had is its no more. */
-static __always_inline void connection_leave(struct connection *connection, struct sock *sk)
+static __always_inline void connection_leave(struct connection *connection)
 {
-	if (!connection_is_client(connection, sk))
-		return;
 	connection->client = 0;
 	connection->client_socket = 0;
 	connection->client_parent = 0;

@@ -155,35 +155,108 @@ static __always_inline void source_expect(__u8 source[16], const struct waybill_
 }
 
 /*
- * The connection is found by its addresses. One with the same that is over gives way; if it lives,
- * the kernel could not connect either. Returns 0 or a positive errno.
+ * A connection is found by its addresses: its client's address and port become known. Returns the
+ * number of another with the same, or 0.
  */
-GLOBAL int source_index(const struct waybill_address *local, struct connection *connection)
+GLOBAL __u32 source_same(const struct waybill_address *local, struct connection *connection)
 {
-	struct connection_numbers *numbers = connection_numbers_get();
 	struct connection *other;
 	struct connection_key key;
-	__u32 before, port, number;
+	__u32 number;
 
-	if (!connection || !local || !numbers)
+	if (!connection || !local)
+		return 0;
+	source_expect(connection->source, local, connection->endpoint.family);
+	connection->port = bpf_ntohs(local->port);
+	connection_key_fill(&key, connection);
+	number = connection_of_key(&key);
+	other = number ? connection_get(number) : 0;
+	/* That this socket had before, it has no more. */
+	if (other && other->client == connection->client &&
+	    other->client_socket == connection->client_socket)
+		connection_leave(other);
+	return number;
+}
+
+/*
+ * Another with the same addresses, whose client is gone, but not its accepted socket: that knows its
+ * number, so it need not be found any more. Returns whether that is so. It is busy meanwhile, so that
+ * nobody else thinks the place in the index his.
+ */
+GLOBAL int source_displace(__u32 number)
+{
+	struct connection_numbers *numbers = connection_numbers_get();
+	struct connection *connection = connection_get(number);
+	struct connection_key key;
+	int displaced = 0;
+	__u64 claim;
+
+	if (!connection || !numbers)
+		return 0;
+	claim = connection->claim;
+	if ((claim & CLAIM_STATE) != CLAIM_TAKEN ||
+	    __sync_val_compare_and_swap(&connection->claim, claim,
+					(claim & ~(__u64)CLAIM_STATE) | CLAIM_BUSY) != claim)
+		return 0;
+	if (connection_get(number) == connection && connection->indexed &&
+	    !client_lives(connection)) {
+		connection_key_fill(&key, connection);
+		if (connection_of_key(&key) == number)
+			bpf_map_delete_elem(&connection_index, &key);
+		connection->indexed = 0;
+		__sync_fetch_and_add(&numbers->indexed, -1);
+		displaced = 1;
+	}
+	connection->claim = claim;
+	return displaced;
+}
+
+/* From now on it is found. Returns 0 or a positive errno. */
+GLOBAL int source_index(struct connection *connection)
+{
+	struct connection_numbers *numbers = connection_numbers_get();
+	struct connection_key key;
+	__u32 number;
+	int error;
+
+	if (!connection || !numbers)
 		return EAGAIN;
 	number = connection->number;
-	port = bpf_ntohs(local->port);
-	if (!port)
-		return EADDRNOTAVAIL;
-	source_expect(connection->source, local, connection->endpoint.family);
-	connection->port = port;
 	connection_key_fill(&key, connection);
-	before = connection_of_key(&key);
-	other = before && before != number ? connection_get(before) : 0;
-	if (other && other->client_socket != connection->client_socket &&
-	    (other->claim & CLAIM_STATE) > CLAIM_BUSY && client_lives(other))
-		return EADDRNOTAVAIL;
-	if (bpf_map_update_elem(&connection_index, &key, &number, BPF_ANY))
-		return EAGAIN;
+	error = bpf_map_update_elem(&connection_index, &key, &number, BPF_NOEXIST);
+	if (error)
+		return error == -EEXIST ? EADDRNOTAVAIL : EAGAIN;
 	connection->indexed = 1;
 	__sync_fetch_and_add(&numbers->indexed, 1);
 	return 0;
+}
+
+/*
+ * The connection is found by its addresses. One with the same that is over gives way; if it lives,
+ * or may be accepted yet, the kernel could not connect either. Returns 0 or a positive errno.
+ */
+static __always_inline int source_find_by(struct bpf_sock_addr *ctx, __u32 v6,
+					  struct waybill_address *local,
+					  struct connection *connection)
+{
+	struct connection *other;
+	__u32 same;
+
+	if (!local->port)
+		local->port = bpf_htons(source_bind_port(ctx, v6, local));
+	if (!local->port)
+		return EADDRNOTAVAIL;
+	same = source_same(local, connection);
+	if (same) {
+		if (connection_take(ctx, same)) {
+			other = connection_get(same);
+			if (other)
+				connection_free(other);
+		} else if (!source_displace(same)) {
+			return EADDRNOTAVAIL;
+		}
+	}
+	return source_index(connection);
 }
 
 /*
@@ -195,11 +268,14 @@ GLOBAL int source_return(struct bpf_sock_addr *ctx, __u32 v6, const struct waybi
 			 __u32 number)
 {
 	struct waybill_address nothing = {};
+	struct connection *connection;
 	struct bpf_sock *sk = ctx->sk;
 
 	if (!to || !sk)
 		return 0;
-	connection_leave(connection_get(number), sock_of(sk));
+	connection = connection_get(number);
+	if (connection_is_client(connection, sock_of(sk)))
+		connection_leave(connection);
 	if (to->family == ADDRESS_INET && !address_is_loopback((const __u32 *)to->address))
 		source_bind(ctx, v6, &nothing, 0);
 	return 1;
@@ -210,6 +286,7 @@ GLOBAL int source_again(struct bpf_sock_addr *ctx, const struct waybill_address 
 			const struct waybill_address *to)
 {
 	struct connection_key key = {};
+	struct connection *connection;
 	struct bpf_sock *sk = ctx->sk;
 	__u32 number;
 
@@ -221,8 +298,9 @@ GLOBAL int source_again(struct bpf_sock_addr *ctx, const struct waybill_address 
 	key.client_port = sk->src_port;
 	key.server_port = bpf_ntohs(to->port);
 	number = connection_of_key(&key);
-	if (number)
-		connection_leave(connection_get(number), sock_of(sk));
+	connection = number ? connection_get(number) : 0;
+	if (connection_is_client(connection, sock_of(sk)))
+		connection_leave(connection);
 	return 1;
 }
 

@@ -40,6 +40,7 @@ static struct world world;
 /* Shared by the processes. */
 static struct {
 	atomic_int done, accepted, without, wrong, twice, full, last_error;
+	atomic_ulong lost;            /* where the last one that has none comes from */
 	atomic_ulong source[NUMBERS]; /* of each client, as it says */
 	atomic_uchar seen[NUMBERS];
 } * shared;
@@ -97,6 +98,7 @@ static void check(int accepted, const struct sockaddr_storage *peer)
 	shared->accepted++;
 	if (n < 0) {
 		shared->last_error = -n;
+		shared->lost = encoded(peer);
 		shared->without++;
 		return;
 	}
@@ -303,8 +305,9 @@ int main(int argc, char **argv)
 		usleep(100000);
 	}
 	printf("%d accepted of %u; %d times no number\n", shared->accepted, count, shared->full);
-	EXPECT(!shared->without, "%d without records (%s)", shared->without,
-	       strerror(shared->last_error));
+	EXPECT(!shared->without, "%d without records (%s, from %lx), %lu unclaimed", shared->without,
+	       strerror(shared->last_error), shared->lost,
+	       (unsigned long)counter(&world, COUNT_UNCLAIMED));
 	EXPECT(!shared->wrong && !shared->twice, "%d with another's, %d twice", shared->wrong,
 	       shared->twice);
 	EXPECT(shared->accepted > (int)count / 3, "%d", shared->accepted);
