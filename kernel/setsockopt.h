@@ -215,15 +215,22 @@ static __always_inline int flow_records_set(struct bpf_sockopt *ctx, struct bpf_
 
 #define NO_MARK (~0ULL)
 
-/* The originator's mark, and his priority above it; NO_MARK: none to be kept. */
-GLOBAL __u64 mark_find(const struct history *history)
+/*
+ * The originator's mark, and his priority above it; NO_MARK: none to be kept. What he may set in his
+ * network namespace means nothing in another.
+ */
+GLOBAL __u64 mark_find(const struct history *history, __u64 netns)
 {
 	const struct records_originator *originator;
+	const struct records_hop *first;
 	const void *image = policy_in_force();
 	const struct policy_header *header = image ? policy_line(image, 0) : 0;
 	__u64 mark;
 
 	if (!history || !header || header->flags & POLICY_LOSE_MARK)
+		return NO_MARK;
+	first = history_hop(history, 0);
+	if (!first || first->netns != netns)
 		return NO_MARK;
 	originator = history_originator(history);
 	if (!originator)
@@ -234,17 +241,21 @@ GLOBAL __u64 mark_find(const struct history *history)
 
 /*
  * What is carried on for an originator goes where his own packets would have gone, by rules on marks:
- * those of a VPN keep its own out of its tunnel, and would lead what a service sends for it back.
+ * those of a VPN keep its own out of its tunnel, and would lead what a service sends for it back. What
+ * the service itself has set stays.
  */
-static __always_inline void socket_mark(struct bpf_sock *sk, const struct history *history)
+static __always_inline void socket_mark(struct bpf_sockopt *ctx, struct bpf_sock *sk,
+					const struct history *history)
 {
-	__u64 found = mark_find(history);
+	__u64 found = mark_find(history, bpf_get_netns_cookie(ctx));
 	int mark = found, priority = found >> 32;
 
 	if (found == NO_MARK)
 		return;
-	bpf_setsockopt(sk, SOL_SOCKET, SO_MARK, &mark, sizeof(mark));
-	bpf_setsockopt(sk, SOL_SOCKET, SO_PRIORITY, &priority, sizeof(priority));
+	if (mark && !sk->mark)
+		bpf_setsockopt(sk, SOL_SOCKET, SO_MARK, &mark, sizeof(mark));
+	if (priority && !sk->priority)
+		bpf_setsockopt(sk, SOL_SOCKET, SO_PRIORITY, &priority, sizeof(priority));
 }
 
 /* The records of a socket's next connection. Returns 0 or an errno. */
@@ -261,7 +272,7 @@ static __always_inline int socket_records_set(struct bpf_sockopt *ctx, struct bp
 	}
 	if (!history_read(ctx, offset, length, history, &reading))
 		return EBADMSG;
-	socket_mark(sk, history);
+	socket_mark(ctx, sk, history);
 	return 0;
 }
 

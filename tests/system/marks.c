@@ -54,6 +54,27 @@ static void chain(enum family family, const int listener[2], bool keep)
 	close(client);
 }
 
+/* What the service has set itself stays, and where there is nothing to keep nothing is changed. */
+static void own_mark(int listener, int client_mark)
+{
+	int client = socket_of(V4, 0), onward = socket_of(V4, 0), mark = 999, priority = 3, accepted;
+
+	as_root(&world);
+	EXPECT(!setsockopt(client, SOL_SOCKET, SO_MARK, &client_mark, sizeof(client_mark)));
+	EXPECT(!setsockopt(onward, SOL_SOCKET, SO_MARK, &mark, sizeof(mark)));
+	EXPECT(!setsockopt(onward, SOL_SOCKET, SO_PRIORITY, &priority, sizeof(priority)));
+	as_application(&world);
+	EXPECT_RESULT(connect_socket(client, V4, SERVER_PORT), 0);
+	as_service(&world, 0);
+	accepted = accept_from(listener);
+	EXPECT_RESULT(waybill_forward(accepted, onward), 0);
+	expect_option(onward, SO_MARK, 999);
+	expect_option(onward, SO_PRIORITY, 3);
+	close(onward);
+	close(accepted);
+	close(client);
+}
+
 int main(void)
 {
 	int listener[2];
@@ -66,6 +87,10 @@ int main(void)
 			for (int i = 0; i < 2; i++)
 				listener[i] = listener_of(&world, i, family == V6 ? V6 : V4, false);
 			chain(family, listener, keep);
+			if (family != V6) {
+				own_mark(listener[0], 0);
+				own_mark(listener[0], 0x77);
+			}
 			for (int i = 0; i < 2; i++)
 				close(listener[i]);
 			as_root(&world);
