@@ -26,7 +26,7 @@ def records(accepted):
     """The records of a connection: bytes to hand on unchanged.
 
     CPython's getsockopt() takes at most 1,024 bytes (python/cpython#112740). The records of eight
-    hops, the default limit, are 944. Longer ones are refused with ERANGE, nothing is lost by that,
+    hops, the default limit, are 968. Longer ones are refused with ERANGE, nothing is lost by that,
     and the C library is asked instead.
     """
     try:
