@@ -7,6 +7,7 @@
 #define WAYBILL_KERNEL_CLAIM_H
 
 #include "connection.h"
+#include "identity.h"
 
 /*
  * The two addresses of a socket that was accepted, or is about to be: the client is the other end.
@@ -78,12 +79,27 @@ static __always_inline void claim_begin(const struct connection_key *key)
 	__u32 number = claim_number(key);
 	struct connection *connection = number ? connection_get(number) : 0;
 
-	if (!connection || connection->indexed || !claim_fits(connection, key))
+	if (!connection || !claim_fits(connection, key))
 		return;
-	if (!client_lives(connection))
-		connection->port = 0;
-	else if (client_port(connection) == key->client_port)
+	if (!client_lives(connection)) {
+		connection->heard = 0;
+	} else if (client_port(connection) == key->client_port) {
 		connection->port = key->client_port;
+		connection->heard = 1;
+	}
+}
+
+/*
+ * Whether a socket was accepted by its service: somebody else may have come to listen at the port
+ * since it was looked for.
+ */
+static __always_inline int claim_is_service(struct bpf_sock *sk, __u32 service)
+{
+	const void *image = policy_in_force();
+	const struct policy_header *header = image ? policy_line(image, 0) : 0;
+
+	return header && services_of_socket(sk, 0, image, header) &
+				 services_of_hop(image, header, service, 0);
 }
 
 /* The handshake is complete. */
@@ -101,9 +117,10 @@ static __always_inline int claim_end(struct bpf_sock_ops *ctx, const struct conn
 	claim = connection->claim;
 	if ((claim & CLAIM_STATE) != CLAIM_OPEN || !claim_fits(connection, key))
 		return 0;
-	if (connection->port != key->client_port &&
-	    (connection->port || !client_lives(connection) ||
-	     client_port(connection) != key->client_port))
+	if (!(connection->heard && connection->port == key->client_port) &&
+	    (!client_lives(connection) || client_port(connection) != key->client_port))
+		return 0;
+	if (!claim_is_service(sk, connection->hop.service))
 		return 0;
 	accepted.claim = claim | CLAIM_TAKEN;
 	if (connection->indexed &&

@@ -82,9 +82,6 @@ GLOBAL int connection_fill(struct bpf_sock_addr *ctx, struct connection *connect
 	connection->client = bpf_get_socket_cookie(ctx);
 	connection->client_socket = (__u64)sock_of(sk);
 	connection->client_parent = (__u64)sock_parent(sk);
-	connection->server = 0;
-	connection->server_socket = 0;
-	connection->server_parent = 0;
 	return 1;
 }
 

@@ -66,6 +66,12 @@ static __always_inline __u64 socket_cookie(struct sock *sk)
 	return KERNEL_READ(sk, __sk_common.skc_cookie.counter);
 }
 
+/* Address of the subflow with which an MPTCP socket began. */
+static __always_inline __u64 first_subflow(struct sock *sk)
+{
+	return (__u64)BPF_CORE_READ((struct mptcp_sock *)sk, first);
+}
+
 /* Whether a socket still is, and somebody has it. */
 static __always_inline int socket_is(__u64 address, __u64 cookie)
 {
@@ -157,13 +163,16 @@ GLOBAL int connection_is_over(struct bpf_sock_addr *ctx, const struct connection
 		return OVER_NOT;
 	if ((connection->claim & CLAIM_STATE) == CLAIM_TAKEN)
 		return server_lives(connection) ? OVER_NOT : OVER;
-	/* Its server has seen nothing of it, or its client is another's by now. */
-	if (!connection->port || !connection->client)
+	/* Its client is another's by now. */
+	if (!connection->client)
 		return OVER;
 	age = bpf_ktime_get_boot_ns() - connection->hop.time;
 	if (connection->hop.netns != bpf_get_netns_cookie(ctx))
 		return age > CONNECTION_REST_ELSEWHERE ? OVER : OVER_NOT;
-	return age > CONNECTION_REST ? OVER_UNLESS_HALF_OPEN : OVER_NOT;
+	if (age <= CONNECTION_REST)
+		return OVER_NOT;
+	/* Where its port is not known its server has no half-open one of it: at most a SYN cookie. */
+	return connection->port ? OVER_UNLESS_HALF_OPEN : OVER;
 }
 
 /* What was counted and kept for a connection. Whoever calls it has made it busy. */
@@ -410,11 +419,19 @@ GLOBAL int connection_count(struct connection *connection, __u32 number, __u32 a
 		return 0;
 	__sync_fetch_and_add(share, 1);
 	__sync_fetch_and_add(&numbers->total, 1);
+	/* Before anything else of the connection is: what it was before is nobody's any more. */
+	connection->client = 0;
+	connection->client_socket = 0;
+	connection->client_parent = 0;
+	connection->server = 0;
+	connection->server_socket = 0;
+	connection->server_parent = 0;
 	connection->number = number;
 	connection->share = index;
 	connection->history = 0;
 	connection->indexed = 0;
 	connection->port = 0;
+	connection->heard = 0;
 	return 1;
 }
 
@@ -436,7 +453,11 @@ static __always_inline int connection_is_client(const struct connection *connect
 		return 0;
 	if (connection->client_socket == (__u64)sk)
 		return connection->client == socket_cookie(sk);
-	return connection->client_parent && connection->client_parent == (__u64)sk;
+	/* Its memory may be another's by now: so the subflow is asked for that it began with. */
+	return connection->client_parent && connection->client_parent == (__u64)sk &&
+	       first_subflow(sk) == connection->client_socket &&
+	       socket_cookie(KERNEL_AT(connection->client_socket, struct sock)) ==
+		       connection->client;
 }
 
 static __always_inline int connection_is_server(const struct connection *connection,
@@ -450,12 +471,25 @@ static __always_inline int connection_is_server(const struct connection *connect
 	       connection->server_key == BPF_CORE_READ((struct mptcp_sock *)sk, local_key);
 }
 
-/* A client's socket is used again: the connection that it had is its no more. */
-static __always_inline void connection_leave(struct connection *connection)
+/*
+ * A client's socket is used again: the connection that it had is its no more. It is busy meanwhile,
+ * since another may have found it over just now, and be about to fill it in for somebody else.
+ */
+static __always_inline void connection_leave(struct connection *connection, __u32 number,
+					     struct sock *sk)
 {
-	connection->client = 0;
-	connection->client_socket = 0;
-	connection->client_parent = 0;
+	__u64 claim = connection->claim;
+
+	if ((claim & CLAIM_STATE) <= CLAIM_BUSY || !connection_is_client(connection, sk) ||
+	    __sync_val_compare_and_swap(&connection->claim, claim,
+					(claim & ~(__u64)CLAIM_STATE) | CLAIM_BUSY) != claim)
+		return;
+	if (connection_get(number) == connection) {
+		connection->client = 0;
+		connection->client_socket = 0;
+		connection->client_parent = 0;
+	}
+	connection->claim = claim;
 }
 
 #endif

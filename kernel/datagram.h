@@ -27,7 +27,7 @@ static __attribute__((noinline)) int reply_of(struct bpf_sock *sk, __u32 number)
 		return REPLY_NOT;
 	port = sk->src_port;
 	cell = policy_hash_find(image, &header->endpoints, policy_endpoint_key(1, port));
-	if (!cell || !(services_of_socket(sk, image, header) >> (cell->value & 63) & 1))
+	if (!cell || !(services_of_socket(sk, 1, image, header) >> (cell->value & 63) & 1))
 		return REPLY_NOT;
 	flow = flow_get(number);
 	if (!flow || flow->port != bpf_htons(port) || flow->state != FLOW_REDIRECTED)

@@ -478,6 +478,7 @@ static __always_inline int onward_get(struct bpf_sockopt *ctx, struct bpf_sock *
 	struct connection *connection;
 	struct asked asked = {};
 	__u32 number;
+	__u64 flow;
 
 	if (!history || !history->length ||
 	    (history->used && (sk->state == BPF_TCP_CLOSE || sk->state == BPF_TCP_SYN_SENT)) ||
@@ -492,11 +493,18 @@ static __always_inline int onward_get(struct bpf_sockopt *ctx, struct bpf_sock *
 	asked.hop_count = history->hop_count;
 	number = number_of_client(ctx);
 	connection = number ? connection_get(number) : 0;
-	if (connection_is_client(connection, sock_of(sk))) {
-		asked.last = &connection->hop;
-		asked.hop_count = connection->hop_count;
-	}
-	return asked_get(ctx, &asked, option);
+	if (!connection_is_client(connection, sock_of(sk)))
+		return asked_get(ctx, &asked, option);
+	asked.last = &connection->hop;
+	asked.hop_count = connection->hop_count;
+	flow = connection->claim >> CLAIM_BITS;
+	asked_get(ctx, &asked, option);
+	/* It may have been disconnected, and its number be another's by now. */
+	connection = connection_get(number);
+	return connection_is_client(connection, sock_of(sk)) &&
+			       connection->claim >> CLAIM_BITS == flow ?
+		       ALLOW :
+		       option_fail(ENOENT);
 }
 
 static __always_inline int socket_get(struct bpf_sockopt *ctx, struct bpf_sock *sk, __u32 option)

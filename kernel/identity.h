@@ -264,14 +264,18 @@ static __always_inline __u64 services_at(struct bpf_sock_addr *ctx, const void *
 	return decide_services(image, header, &decision);
 }
 
-/* The slots of the services whose listener a datagram socket may be, by its maker. */
-static __always_inline __u64 services_of_socket(struct bpf_sock *socket, const void *image,
+/*
+ * The slots of the services whose listener a socket may be, by its maker; or whose was that which
+ * has accepted it. udp: a constant of the caller, as in owner_of().
+ */
+static __always_inline __u64 services_of_socket(struct bpf_sock *socket, int udp,
+						const void *image,
 						const struct policy_header *header)
 {
 	struct scope_walk walk;
 	struct owner owner;
 
-	owner_of(socket, 1, &owner);
+	owner_of(socket, udp, &owner);
 	if (!is_ours(&owner))
 		return 0;
 	scope_find(&walk, image, header, owner.cgroup, owner.level);

@@ -68,12 +68,12 @@ struct {
 
 /*
  * The addresses of a connection whose number is in none of them -> its number. Written and deleted
- * with it. Full: connect fails with EAGAIN.
+ * with it. There is room for as many as there can be connections.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__uint(max_entries, CONNECTION_KEYS_MAX);
+	__uint(max_entries, CONNECTIONS_DEFAULT);
 	__type(key, struct connection_key);
 	__type(value, __u32);
 } connection_index SEC(".maps");

@@ -99,7 +99,7 @@ static __attribute__((noinline)) __u64 flow_of_socket(struct bpf_sockopt *ctx, _
 
 	if (!sk || !header || !flow || flow->state != FLOW_REDIRECTED ||
 	    flow->port != bpf_htons(sk->src_port) || flow->hop.netns != bpf_get_netns_cookie(ctx) ||
-	    !(services_of_socket(sk, image, header) &
+	    !(services_of_socket(sk, 1, image, header) &
 	      services_of_hop(image, header, flow->hop.service, 0)))
 		return 0;
 	return flow->hop.flow;

@@ -38,6 +38,7 @@ static __always_inline void peername_restore(struct bpf_sock_addr *ctx, int v6)
 	struct waybill_address peer;
 	struct bpf_sock *sk = ctx->sk;
 	__u32 number;
+	__u64 claim;
 
 	if (!sk)
 		return;
@@ -52,8 +53,12 @@ static __always_inline void peername_restore(struct bpf_sock_addr *ctx, int v6)
 	    peer.port != connection->endpoint.port ||
 	    !address_equal(peer.address, connection->endpoint.address))
 		return;
+	claim = connection->claim;
 	peer = connection->hop.destination;
-	remote_write(ctx, v6, &peer);
+	/* It was this socket's all the time. */
+	if (connection_is_client(connection, sock_of(sk)) &&
+	    connection->claim >> CLAIM_BITS == claim >> CLAIM_BITS)
+		remote_write(ctx, v6, &peer);
 }
 
 #endif

@@ -29,7 +29,7 @@ struct source {
 
 _Static_assert(sizeof(struct source) == SOCKADDR_IN6_SIZE, "as large as the larger one");
 
-#define SOURCE_PORT_TRIES 32
+#define SOURCE_PORT_TRIES 1024
 
 /* Binds a socket that has no port. port: host byte order, or 0. Returns 0 or a negative errno. */
 GLOBAL int source_bind(struct bpf_sock_addr *ctx, __u32 v6, const struct waybill_address *address,
@@ -89,28 +89,41 @@ static __always_inline int source_port_is_reserved(const struct source_ports *po
 	return word >> port % 64 & 1;
 }
 
+struct source_search {
+	struct bpf_sock_addr *ctx;
+	const struct waybill_address *address;
+	struct source_ports ports;
+	__u32 v6, start, found;
+};
+
+static long source_try(__u32 i, struct source_search *search)
+{
+	struct source_ports *ports = &search->ports;
+	/* With a stride, since neighbours tend to be taken alike. */
+	__u32 port = ports->low + (search->start + i * 7919) % (ports->high - ports->low + 1);
+
+	if (source_port_is_reserved(ports, port) ||
+	    source_bind(search->ctx, search->v6, search->address, port))
+		return 0;
+	search->found = port;
+	return 1;
+}
+
 /* Binds to a port that is free, at an address. Returns it; 0: none was found. */
 GLOBAL __u32 source_bind_port(struct bpf_sock_addr *ctx, __u32 v6,
 			      const struct waybill_address *address)
 {
-	struct source_ports ports;
+	struct source_search search = { .ctx = ctx, .address = address, .v6 = v6 };
 	struct bpf_sock *sk = ctx->sk;
-	__u32 i, port, start = bpf_get_prandom_u32() & 0xffff;
 
 	if (!sk || !address)
 		return 0;
-	source_ports_of(sock_of(sk), &ports);
-	if (!ports.low || ports.high < ports.low)
+	source_ports_of(sock_of(sk), &search.ports);
+	if (!search.ports.low || search.ports.high < search.ports.low)
 		return 0;
-	LOOP
-	for (i = 0; i < SOURCE_PORT_TRIES; i++) {
-		/* With a stride, since neighbours tend to be taken alike. */
-		port = ports.low + (start + i * 7919) % (ports.high - ports.low + 1);
-		if (!source_port_is_reserved(&ports, port) &&
-		    !source_bind(ctx, v6, address, port))
-			return port;
-	}
-	return 0;
+	search.start = bpf_get_prandom_u32() & 0xffff;
+	bpf_loop(SOURCE_PORT_TRIES, source_try, &search, 0);
+	return search.found;
 }
 
 static __always_inline int source_is_chosen(const struct waybill_address *local)
@@ -158,13 +171,15 @@ static __always_inline void source_expect(__u8 source[16], const struct waybill_
  * A connection is found by its addresses: its client's address and port become known. Returns the
  * number of another with the same, or 0.
  */
-GLOBAL __u32 source_same(const struct waybill_address *local, struct connection *connection)
+GLOBAL __u32 source_same(struct bpf_sock_addr *ctx, const struct waybill_address *local,
+			 struct connection *connection)
 {
 	struct connection *other;
 	struct connection_key key;
+	struct bpf_sock *sk = ctx->sk;
 	__u32 number;
 
-	if (!connection || !local)
+	if (!connection || !local || !sk)
 		return 0;
 	source_expect(connection->source, local, connection->endpoint.family);
 	connection->port = bpf_ntohs(local->port);
@@ -172,9 +187,8 @@ GLOBAL __u32 source_same(const struct waybill_address *local, struct connection 
 	number = connection_of_key(&key);
 	other = number ? connection_get(number) : 0;
 	/* That this socket had before, it has no more. */
-	if (other && other->client == connection->client &&
-	    other->client_socket == connection->client_socket)
-		connection_leave(other);
+	if (other)
+		connection_leave(other, number, sock_of(sk));
 	return number;
 }
 
@@ -246,7 +260,7 @@ static __always_inline int source_find_by(struct bpf_sock_addr *ctx, __u32 v6,
 		local->port = bpf_htons(source_bind_port(ctx, v6, local));
 	if (!local->port)
 		return EADDRNOTAVAIL;
-	same = source_same(local, connection);
+	same = source_same(ctx, local, connection);
 	if (same) {
 		if (connection_take(ctx, same)) {
 			other = connection_get(same);
@@ -274,8 +288,8 @@ GLOBAL int source_return(struct bpf_sock_addr *ctx, __u32 v6, const struct waybi
 	if (!to || !sk)
 		return 0;
 	connection = connection_get(number);
-	if (connection_is_client(connection, sock_of(sk)))
-		connection_leave(connection);
+	if (connection)
+		connection_leave(connection, number, sock_of(sk));
 	if (to->family == ADDRESS_INET && !address_is_loopback((const __u32 *)to->address))
 		source_bind(ctx, v6, &nothing, 0);
 	return 1;
@@ -299,8 +313,8 @@ GLOBAL int source_again(struct bpf_sock_addr *ctx, const struct waybill_address 
 	key.server_port = bpf_ntohs(to->port);
 	number = connection_of_key(&key);
 	connection = number ? connection_get(number) : 0;
-	if (connection_is_client(connection, sock_of(sk)))
-		connection_leave(connection);
+	if (connection)
+		connection_leave(connection, number, sock_of(sk));
 	return 1;
 }
 

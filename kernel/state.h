@@ -108,6 +108,8 @@ struct connection {
 	__u64 client_parent;         /* address of the program's socket, of MPTCP; else 0 */
 	__u64 server, server_socket; /* the same of the accepted one */
 	__u64 server_parent, server_key;
+	__u32 heard; /* its SYN came to its server, while its client was there to say that it is his */
+	__u32 reserved;
 	struct waybill_address endpoint; /* where it was redirected to */
 	__u8 source[16];                 /* the client's address; IPv4 as ::ffff:a.b.c.d */
 	__u16 port;                      /* the client's, host byte order; 0: not known yet */
@@ -143,8 +145,6 @@ struct connection_key {
 	__u16 client_port, server_port; /* host byte order */
 	__u32 reserved;
 };
-
-#define CONNECTION_KEYS_MAX 65536
 
 /* On an accepted socket whose connection was found by its addresses. */
 struct accepted {

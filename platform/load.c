@@ -93,7 +93,8 @@ int programs_load(struct instance *instance, unsigned int families, struct waybi
 		unsigned int size = sizeof(info);
 
 		if (instance->map[i] < 0) {
-			if (i == MAP_CONNECTIONS || i == MAP_CONNECTION_HISTORIES)
+			if (i == MAP_CONNECTIONS || i == MAP_CONNECTION_HISTORIES ||
+			    i == MAP_CONNECTION_INDEX)
 				bpf_map__set_max_entries(map, instance->control.connections);
 			continue;
 		}

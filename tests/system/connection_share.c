@@ -81,6 +81,8 @@ int main(void)
 	as_application(&world);
 	for (int i = 0; i <= opened; i++)
 		close(greedy[i]);
+	/* What nobody has accepted is left alone for a moment. */
+	usleep(150000);
 	expect_records(&world, listener, APPLICATION_UID);
 	for (int i = 0; i < 2 * ROOM; i++) {
 		as_application(&world);
