@@ -120,6 +120,20 @@ int main(void)
 		expect_nothing(listener);
 		close(stranger);
 	}
+	/* Nor by the address and port that a client had bound itself. */
+	as_application(&world);
+	own = socket_of(V4, 0);
+	source = (struct sockaddr_in){ .sin_family = AF_INET, .sin_port = htons(41007) };
+	source.sin_addr.s_addr = htonl(0x7f000009);
+	setsockopt(own, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+	EXPECT(!bind(own, (void *)&source, sizeof(source)));
+	EXPECT_RESULT(connect_socket(own, V4, 8082), 0);
+	setsockopt(own, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
+	close(own);
+	stranger = dial(source, source.sin_port);
+	expect_nothing(listener);
+	close(stranger);
+
 	own = client(&source, 8083);
 	EXPECT(send(own, "x", 1, 0) == 1);
 	close(expect_own(listener, 8083));
