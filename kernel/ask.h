@@ -242,7 +242,7 @@ GLOBAL int ask_originator(struct question *question, const struct decision *deci
 	ids = bpf_get_current_uid_gid();
 	question->uid = (__u32)ids;
 	question->gid = ids >> 32;
-	question->scope = question->cgroup = scope_find(&walk, image, header, 0, 0);
+	question->scope = question->cgroup = scope_find(&walk, image, header);
 	question->application = 0;
 	if (!header->more)
 		return 1;

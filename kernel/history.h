@@ -12,14 +12,20 @@
 static __always_inline const struct records_hop *history_hop(const struct history *history,
 							     __u32 number)
 {
+	const void *found = 0;
 	__u32 offset;
 
 	if (number >= history->hop_count || number >= WAYBILL_HOPS_MAX)
 		return 0;
 	offset = history->hop[number];
-	if (offset > HISTORY_PARTS_MAX - RECORDS_HOP_SIZE)
-		return 0;
-	return (const void *)((const __u8 *)history->parts + offset);
+	/* The verifier wants the offset to be added once it is known to be good, */
+	if (offset <= HISTORY_PARTS_MAX - RECORDS_HOP_SIZE) {
+		barrier_var(offset);
+		found = (const __u8 *)history->parts + offset;
+	}
+	/* and the pointer to be asked whether there is one, not the offset once more. */
+	barrier_var(found);
+	return found;
 }
 
 static __always_inline void history_clear(struct history *history)
@@ -36,12 +42,11 @@ history_originator(const struct history *history)
 	__u32 offset = history->originator - 8;
 	const void *found = 0;
 
-	/* The verifier wants the offset to be added once it is known to be good, */
+	/* As above. */
 	if (offset <= HISTORY_PARTS_MAX - RECORDS_ORIGINATOR_SIZE) {
 		barrier_var(offset);
 		found = (const __u8 *)history->parts + offset;
 	}
-	/* and the pointer to be asked whether there is one, not the offset once more. */
 	barrier_var(found);
 	return found;
 }

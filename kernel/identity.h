@@ -11,6 +11,13 @@
 
 #define CGROUP_LEVELS 32
 
+/* Who made a socket. */
+struct owner {
+	struct cgroup *cgroup;
+	__u32 level; /* of the cgroup */
+	__u32 uid;
+};
+
 /*
  * A walk from the root of cgroup2 down: the last cgroup that the policy names is the scope. The
  * header is looked for again and again, since the stack is short.
@@ -18,7 +25,7 @@
 struct scope_walk {
 	const void *image;
 	__u64 scope;
-	struct cgroup *cgroup; /* of a socket; NULL: that of the current process */
+	struct cgroup *cgroup; /* of a socket */
 	__u32 levels;          /* bit n: ask for the ancestor n levels below the root; not 0 */
 };
 
@@ -34,50 +41,79 @@ static __always_inline __u64 ancestor_id(struct cgroup *cgroup, __u32 level)
 	return (__u64)at;
 }
 
-static long scope_of_level(__u32 unused, struct scope_walk *walk)
+/* The next of the levels that are asked for, lowest first; and whether its cgroup, by id, is named. */
+static __always_inline __u32 scope_level(struct scope_walk *walk)
 {
 	__u32 level = policy_lowest_bit(walk->levels) & (CGROUP_LEVELS - 1);
-	const struct policy_header *header = policy_line(walk->image, 0);
-	struct cgroup *cgroup = walk->cgroup;
-	__u64 id = 0;
 
 	walk->levels &= walk->levels - 1;
+	return level;
+}
+
+static __always_inline long scope_take(struct scope_walk *walk, __u64 id)
+{
+	const struct policy_header *header = policy_line(walk->image, 0);
+
 	if (!header)
 		return 1;
-	if (!cgroup)
-		id = bpf_get_current_ancestor_cgroup_id(level);
-	else
-		id = ancestor_id(cgroup, level);
 	if (policy_hash_find(walk->image, &header->cgroups, id))
 		walk->scope = id;
 	return !walk->levels;
 }
 
-/* depth: how many levels the cgroup is below the root, itself the last of its ancestors. */
-static __always_inline __u64 scope_find(struct scope_walk *walk, const void *image,
-					const struct policy_header *header, struct cgroup *cgroup,
-					__u32 depth)
+static long scope_of_current(__u32 unused, struct scope_walk *walk)
 {
-	struct kernfs_node *node;
-	__u64 id;
+	return scope_take(walk, bpf_get_current_ancestor_cgroup_id(scope_level(walk)));
+}
 
+static long scope_of_socket(__u32 unused, struct scope_walk *walk)
+{
+	return scope_take(walk, ancestor_id(walk->cgroup, scope_level(walk)));
+}
+
+static __always_inline void scope_begin(struct scope_walk *walk, const void *image,
+					const struct policy_header *header, struct cgroup *cgroup)
+{
 	walk->image = image;
 	walk->scope = 0;
 	walk->cgroup = cgroup;
 	walk->levels = header->cgroup_levels;
-	/* Of a socket most are in a cgroup that is named itself. */
-	if (cgroup && walk->levels) {
-		node = KERNEL_READ(cgroup, kn);
-		id = KERNEL_READ(node, id);
-		if (policy_hash_find(image, &header->cgroups, id)) {
-			walk->scope = id;
-			return id;
-		}
-	}
-	if (cgroup && depth < CGROUP_LEVELS - 1)
-		walk->levels &= (2ULL << (depth & 31)) - 1;
+}
+
+/* Of the current process. */
+static __always_inline __u64 scope_find(struct scope_walk *walk, const void *image,
+					const struct policy_header *header)
+{
+	scope_begin(walk, image, header, 0);
 	if (walk->levels)
-		bpf_loop(CGROUP_LEVELS, scope_of_level, walk, 0);
+		bpf_loop(CGROUP_LEVELS, scope_of_current, walk, 0);
+	return walk->scope;
+}
+
+/* Of who has made a socket. */
+static __always_inline __u64 scope_find_owner(struct scope_walk *walk, const void *image,
+					      const struct policy_header *header,
+					      const struct owner *owner)
+{
+	struct cgroup *cgroup = owner->cgroup;
+	struct kernfs_node *node;
+	__u64 id;
+
+	scope_begin(walk, image, header, cgroup);
+	if (!walk->levels)
+		return 0;
+	/* Most are in a cgroup that is named itself. */
+	node = KERNEL_READ(cgroup, kn);
+	id = KERNEL_READ(node, id);
+	if (policy_hash_find(image, &header->cgroups, id)) {
+		walk->scope = id;
+		return id;
+	}
+	/* Its own cgroup is the last of its ancestors. */
+	if (owner->level < CGROUP_LEVELS - 1)
+		walk->levels &= (2ULL << (owner->level & 31)) - 1;
+	if (walk->levels)
+		bpf_loop(CGROUP_LEVELS, scope_of_socket, walk, 0);
 	return walk->scope;
 }
 
@@ -89,7 +125,7 @@ static __always_inline __u64 services_of_current(const void *image,
 {
 	struct scope_walk walk;
 
-	scope_find(&walk, image, header, 0, 0);
+	scope_find(&walk, image, header);
 	return services_of(image, header, (__u32)bpf_get_current_uid_gid(), walk.scope, makers);
 }
 
@@ -110,13 +146,6 @@ GLOBAL int current_is(__u32 service, __u32 makers)
 		services &= services_of_hop(image, header, service, 0);
 	return services != 0;
 }
-
-/* Who made a socket. */
-struct owner {
-	struct cgroup *cgroup;
-	__u32 level; /* of the cgroup */
-	__u32 uid;
-};
 
 /*
  * A subflow is the kernel's; the program that listens owns its parent. udp is a constant of the
@@ -239,7 +268,7 @@ static __always_inline enum listening listener_find(struct bpf_sock_addr *ctx, c
 	if (!is_ours(&owner))
 		goto out;
 	*uid = owner.uid;
-	*scope = scope_find(&search.scope, image, header, owner.cgroup, owner.level);
+	*scope = scope_find_owner(&search.scope, image, header, &owner);
 	found = FOUND_LISTENER;
 	/* A group may be large: whose it is not to be, or if no cgroup is named, it does not matter. */
 	sk = sock_of(listener);
@@ -278,7 +307,7 @@ static __always_inline __u64 services_of_socket(struct bpf_sock *socket, int udp
 	owner_of(socket, udp, &owner);
 	if (!is_ours(&owner))
 		return 0;
-	scope_find(&walk, image, header, owner.cgroup, owner.level);
+	scope_find_owner(&walk, image, header, &owner);
 	return services_of(image, header, owner.uid, walk.scope, 1);
 }
 
