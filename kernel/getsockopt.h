@@ -507,15 +507,37 @@ static __always_inline int onward_get(struct bpf_sockopt *ctx, struct bpf_sock *
 		       option_fail(ENOENT);
 }
 
+/*
+ * Whether a socket of MPTCP is about to claim a connection: its program may have it before the kernel
+ * tells us that the handshake is complete, which is the subflow's affair. Its addresses are the
+ * connection's, its port was heard of, and its maker is the service; and the connection is not over
+ * while its subflow is there.
+ */
+GLOBAL int is_about_to_claim(struct bpf_sockopt *ctx, const struct connection *connection)
+{
+	const void *image = policy_in_force();
+	const struct policy_header *header = image ? policy_line(image, 0) : 0;
+	struct bpf_sock *sk = ctx->sk;
+
+	return sk && header && connection && sk->protocol == IPPROTO_MPTCP &&
+	       (connection->claim & CLAIM_STATE) != CLAIM_FREE && connection->heard &&
+	       connection->port == bpf_ntohs(sk->dst_port) &&
+	       connection->endpoint.port == bpf_htons(sk->src_port) &&
+	       connection->hop.netns == bpf_get_netns_cookie(ctx) &&
+	       services_of_socket(sk, 1, image, header) &
+		       services_of_hop(image, header, connection->hop.service, 0);
+}
+
 static __always_inline int socket_get(struct bpf_sockopt *ctx, struct bpf_sock *sk, __u32 option)
 {
 	__u32 number = number_of_accepted(sk);
 	struct connection *connection = number ? connection_get(number) : 0;
 
 	/* As long as the socket is open nobody else has its number. */
-	return connection_is_server(connection, sock_of(sk)) ?
-		       accepted_get(ctx, connection, number, option) :
-		       onward_get(ctx, sk, option);
+	if (connection && (connection_is_server(connection, sock_of(sk)) ||
+			   is_about_to_claim(ctx, connection)))
+		return accepted_get(ctx, connection, number, option);
+	return onward_get(ctx, sk, option);
 }
 
 static __always_inline int option_get(struct bpf_sockopt *ctx)
