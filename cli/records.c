@@ -133,6 +133,9 @@ static void print_records(const struct names *names, const struct waybill_record
 	       text_service(names, records->service).text, paint_end(PAINT_BOLD),
 	       records->issued / 1000000000, records->key);
 	printf("%s%s%s\n", paint_begin(PAINT_NOTE), NOT_CHECKED, paint_end(PAINT_NOTE));
+	if (records->has_originator)
+		printf("originator's socket: mark %#x, priority %u, DSCP %u\n", records->mark,
+		       records->priority, records->dscp);
 	for (uint32_t i = 0; i < records->hop_count; i++)
 		print_hop(names, &records->hops[i], i + 1);
 	if (records->other_parts)
@@ -168,6 +171,11 @@ static void print_object(const struct names *names, const struct waybill_records
 			   (json_int_t)records->key, "issued_boottime_ns",
 			   (json_int_t)records->issued, "flow", json_flow(records->flow),
 			   "other_parts", (json_int_t)records->other_parts, "chain", chain);
+	if (records->has_originator)
+		json_object_set_new(object, "originator_socket",
+				    json_pack("{s:I, s:I, s:i}", "mark", (json_int_t)records->mark,
+					      "priority", (json_int_t)records->priority, "dscp",
+					      records->dscp));
 	json_set_service(object, names, records->service);
 	json_print(object);
 }

@@ -29,6 +29,17 @@ static struct waybill_hop hop_decode(const void *part)
 	return out;
 }
 
+static void originator_decode(const void *part, struct waybill_records *out)
+{
+	struct records_originator originator;
+
+	memcpy(&originator, part, sizeof(originator));
+	out->has_originator = 1;
+	out->mark = originator.mark;
+	out->priority = originator.priority;
+	out->dscp = originator.dscp;
+}
+
 /* Only for a blob that records_walk() has approved: lengths add up, hops are whole and few. */
 static void parts_decode(const char *parts, size_t length, struct waybill_records *out)
 {
@@ -37,6 +48,8 @@ static void parts_decode(const char *parts, size_t length, struct waybill_record
 
 		if ((word & 0xffff) == RECORDS_PART_HOP)
 			out->hops[out->hop_count++] = hop_decode(parts + offset);
+		else if ((word & 0xffff) == RECORDS_PART_ORIGINATOR)
+			originator_decode(parts + offset, out);
 		else
 			out->other_parts++;
 		offset += word >> 16 & 0xffff;

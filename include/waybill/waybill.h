@@ -234,9 +234,12 @@ struct waybill_records {
 	uint32_t other_parts; /* parts of types that this version does not know */
 	uint32_t key;         /* id of the key of the MAC */
 	uint32_t service;     /* whom they were issued to: the service of the last hop */
-	uint32_t reserved;
+	uint8_t has_originator; /* whether the three below are told */
+	uint8_t dscp;           /* of the originator's socket */
+	uint8_t reserved[2];
 	uint64_t issued; /* nanoseconds of CLOCK_BOOTTIME of the host that issued them */
 	uint64_t flow;   /* of the last hop */
+	uint32_t mark, priority; /* SO_MARK and SO_PRIORITY of the originator's socket */
 	struct waybill_hop hops[WAYBILL_HOPS_MAX]; /* oldest first; those from hop_count on are 0 */
 };
 
