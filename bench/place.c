@@ -407,7 +407,8 @@ char *place_policy(const struct place *place, size_t *length)
 
 	if (!file)
 		return NULL;
-	fprintf(file, "version: 1\nservices:\n");
+	/* Nobody listens at the destination: who answers is the service. */
+	fprintf(file, "version: 1\nlimits: { unheard: redirect }\nservices:\n");
 	if (chain) {
 		service_write(file, place, "first", 300, FIRST_PORT);
 		service_write(file, place, "second", 200, SECOND_PORT);
