@@ -17,7 +17,7 @@ static const struct argp_option options[] = {
 	  "Attach to this cgroup and all below it, as /system.slice (all of them)", 1 },
 	{ "connections", 'n', "NUMBER", 0,
 	  "Room for so many redirected connections at once, of which a user may have half: 64 to "
-	  "1048576 (262144). Each takes up to a KiB while it is open, and 32 bytes from the start",
+	  "1048576 (262144). Each takes up to a KiB while it is open, and 48 bytes from the start",
 	  1 },
 	{ 0 },
 };

@@ -126,15 +126,13 @@ static __always_inline int claim_end(struct bpf_sock_ops *ctx, const struct conn
 	if (connection->indexed &&
 	    !storage_get(&accepts, sk, &accepted, BPF_SK_STORAGE_GET_F_CREATE))
 		return 0;
-	if (__sync_val_compare_and_swap(&connection->claim, claim,
-					(claim & ~(__u64)CLAIM_STATE) | CLAIM_BUSY) != claim)
+	if (!connection_busy(connection, claim))
 		return 0;
 	parent = sock_parent(sk);
 	connection->server = bpf_get_socket_cookie(ctx);
 	connection->server_socket = (__u64)sock_of(sk);
 	connection->server_parent = (__u64)parent;
-	connection->server_key =
-		parent ? BPF_CORE_READ((struct mptcp_sock *)parent, local_key) : 0;
+	connection->server_key = parent ? BPF_CORE_READ((struct mptcp_sock *)parent, local_key) : 0;
 	__sync_lock_test_and_set(&connection->claim, accepted.claim);
 	return 1;
 }

@@ -28,6 +28,13 @@ static __always_inline struct connection *connection_get(__u32 number)
 	return bpf_map_lookup_elem(&connections, &number);
 }
 
+/* Takes a connection for writing if nothing happened to it since its claim was read. */
+static __always_inline int connection_busy(struct connection *connection, __u64 claim)
+{
+	return __sync_val_compare_and_swap(&connection->claim, claim,
+					   (claim & ~(__u64)CLAIM_STATE) | CLAIM_BUSY) == claim;
+}
+
 static __always_inline struct connection_numbers *connection_numbers_get(void)
 {
 	__u32 zero = 0;
@@ -91,8 +98,8 @@ static __always_inline int client_lives(const struct connection *connection)
 
 	if (!socket_is(connection->client_socket, connection->client))
 		return 0;
-	if (!connection->indexed && KERNEL_READ(sk, __sk_common.skc_rcv_saddr) !=
-					    *(const __u32 *)(connection->source + 12))
+	if (!connection->indexed &&
+	    KERNEL_READ(sk, __sk_common.skc_rcv_saddr) != *(const __u32 *)(connection->source + 12))
 		return 0;
 	return KERNEL_READ(sk, sk_lock.owned) ||
 	       (KERNEL_READ(sk, __sk_common.skc_state) != BPF_TCP_CLOSE &&
@@ -118,8 +125,7 @@ static __always_inline int server_lives(const struct connection *connection)
 }
 
 /* Whether the server knows of a connection that it has not accepted. */
-GLOBAL int connection_is_half_open(struct bpf_sock_addr *ctx,
-				   const struct connection *connection)
+GLOBAL int connection_is_half_open(struct bpf_sock_addr *ctx, const struct connection *connection)
 {
 	struct bpf_sock_tuple tuple;
 	struct bpf_sock *sk;
@@ -217,8 +223,7 @@ static __always_inline int connection_own(struct bpf_sock_addr *ctx, __u32 numbe
 		    (over == OVER_UNLESS_HALF_OPEN && connection_is_half_open(ctx, connection)))
 			return 0;
 	}
-	if (__sync_val_compare_and_swap(&connection->claim, claim,
-					(claim & ~(__u64)CLAIM_STATE) | CLAIM_BUSY) != claim)
+	if (!connection_busy(connection, claim))
 		return 0;
 	/* It was deleted meanwhile, and its memory is another number's: only a new one looks so. */
 	if (connection_get(number) != connection) {
@@ -245,8 +250,7 @@ static __always_inline __u32 connections_max(void)
 }
 
 /* So many numbers are enough for the connections that there are, with some to choose from. */
-static __always_inline __u32 connections_enough(const struct connection_numbers *numbers,
-						__u32 max)
+static __always_inline __u32 connections_enough(const struct connection_numbers *numbers, __u32 max)
 {
 	__u32 enough = numbers->total + numbers->total / 2;
 
@@ -291,8 +295,7 @@ GLOBAL int connection_sweep(struct bpf_sock_addr *ctx)
 		bpf_map_delete_elem(&connections, &at);
 	}
 	/* The next one to look at is the last one then. */
-	if (last && at >= enough &&
-	    __sync_val_compare_and_swap(&numbers->high, high, at) == high)
+	if (last && at >= enough && __sync_val_compare_and_swap(&numbers->high, high, at) == high)
 		numbers->sweep = at - 1;
 	return 1;
 }
@@ -481,8 +484,7 @@ static __always_inline void connection_leave(struct connection *connection, __u3
 	__u64 claim = connection->claim;
 
 	if ((claim & CLAIM_STATE) <= CLAIM_BUSY || !connection_is_client(connection, sk) ||
-	    __sync_val_compare_and_swap(&connection->claim, claim,
-					(claim & ~(__u64)CLAIM_STATE) | CLAIM_BUSY) != claim)
+	    !connection_busy(connection, claim))
 		return;
 	if (connection_get(number) == connection) {
 		connection->client = 0;

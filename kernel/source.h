@@ -128,9 +128,9 @@ GLOBAL __u32 source_bind_port(struct bpf_sock_addr *ctx, __u32 v6,
 
 static __always_inline int source_is_chosen(const struct waybill_address *local)
 {
-	return local->port || (local->family == ADDRESS_INET ?
-				       ((const __u32 *)local->address)[3] :
-				       !address_is_zero((const __u32 *)local->address));
+	return local->port ||
+	       (local->family == ADDRESS_INET ? ((const __u32 *)local->address)[3] :
+						!address_is_zero((const __u32 *)local->address));
 }
 
 /*
@@ -208,9 +208,7 @@ GLOBAL int source_displace(__u32 number)
 	if (!connection || !numbers)
 		return 0;
 	claim = connection->claim;
-	if ((claim & CLAIM_STATE) != CLAIM_TAKEN ||
-	    __sync_val_compare_and_swap(&connection->claim, claim,
-					(claim & ~(__u64)CLAIM_STATE) | CLAIM_BUSY) != claim)
+	if ((claim & CLAIM_STATE) != CLAIM_TAKEN || !connection_busy(connection, claim))
 		return 0;
 	if (connection_get(number) == connection && connection->indexed &&
 	    !client_lives(connection)) {

@@ -5,6 +5,7 @@
 # WAYBILL_RELAY, the paths of the commands.
 set -eu
 [ "$(id -u)" -eq 0 ] || { echo "skipped: needs root"; exit 77; }
+: "${WAYBILL:?is the path of the command}" "${WAYBILL_RELAY:?is the path of the relay}"
 if [ "${WORLD:-}" != "$$" ]; then
 	export WORLD=$$
 	exec unshare --net "$0" "$@"
